@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// BLAKE3 of some bytes; in text, 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "daemon", derive(utoipa::ToSchema), schema(value_type = String))]
 #[serde(into = "String", try_from = "String")]
 pub struct Digest([u8; Digest::LEN]);
 

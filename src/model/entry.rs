@@ -12,10 +12,8 @@ pub struct CacheEntry {
     /// Format version; this describes [`CacheEntry::VERSION`].
     pub version: u32,
     /// The whole key.
-    #[cfg_attr(feature = "daemon", schema(value_type = String))]
     pub key: Key,
     /// The manifest of the saved tree.
-    #[cfg_attr(feature = "daemon", schema(value_type = String))]
     pub manifest: Digest,
     /// Bytes of the files in the tree.
     pub size_bytes: u64,

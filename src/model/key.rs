@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 /// Limit and trimming follow CircleCI; a trailing newline from a YAML block would otherwise become
 /// part of the key.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "daemon", derive(utoipa::ToSchema), schema(value_type = String))]
 #[serde(into = "String", try_from = "String")]
 pub struct Key(String);
 
