@@ -7,6 +7,7 @@ mod key;
 mod manifest;
 mod names;
 mod pack;
+mod stream;
 mod wire;
 
 pub use digest::{Digest, DigestError, Hasher};
@@ -15,4 +16,5 @@ pub use key::{Key, KeyError, KeyPrefix};
 pub use manifest::{ChunkRef, Manifest, PackRef};
 pub use names::{NameError, Project, Scope};
 pub use pack::{Chunk, PACK_DATA_BYTES_TARGET, PackTable};
+pub use stream::{Anchor, Extent, Meta, Record, StreamReader, StreamWriter, Time};
 pub use wire::FormatError;
