@@ -35,7 +35,9 @@ impl Shelf {
             let table = &inner.packs[&pack.digest][range.start as usize..range.end as usize];
             let table = PackTable::decode(table, pack).unwrap();
             for (at, chunk) in table.chunks.iter().enumerate() {
-                inner.known.insert(chunk.digest, Known { pack: *pack, chunk: u32::try_from(at).unwrap() });
+                inner
+                    .known
+                    .insert(chunk.digest, Known { pack: *pack, chunk: u32::try_from(at).unwrap() });
             }
         }
     }
@@ -75,7 +77,12 @@ impl Depot for Shelf {
         Ok(Box::new(Writing { shelf: self.clone(), bytes: Vec::new() }))
     }
 
-    fn read_pack(&self, pack: &PackRef, range: Range<u64>, into: &mut Vec<u8>) -> Result<(), DepotError> {
+    fn read_pack(
+        &self,
+        pack: &PackRef,
+        range: Range<u64>,
+        into: &mut Vec<u8>,
+    ) -> Result<(), DepotError> {
         let inner = self.0.lock().unwrap();
         let bytes = inner.packs.get(&pack.digest).ok_or("no such pack")?;
         into.clear();
@@ -131,7 +138,12 @@ impl Job {
 
 /// Everything observable of a tree, by path; hard links share a number.
 fn picture(top: &Path) -> BTreeMap<Vec<u8>, String> {
-    fn add(path: &Path, top: &Path, inodes: &mut Vec<u64>, picture: &mut BTreeMap<Vec<u8>, String>) {
+    fn add(
+        path: &Path,
+        top: &Path,
+        inodes: &mut Vec<u64>,
+        picture: &mut BTreeMap<Vec<u8>, String>,
+    ) {
         let stat = fs_err::symlink_metadata(path).unwrap();
         let name = path.strip_prefix(top).unwrap().as_os_str().as_bytes().to_vec();
         let mtime = (stat.mtime(), stat.mtime_nsec());

@@ -1,0 +1,3 @@
+//! The command line in a job. Knows the daemon only by its native API.
+
+pub mod client;
