@@ -26,7 +26,7 @@ pub struct PackRef {
 }
 
 /// Where a chunk lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChunkRef {
     /// Position in [`Manifest::packs`].
     pub pack: u32,

@@ -16,5 +16,5 @@ pub use key::{Key, KeyError, KeyPrefix};
 pub use manifest::{ChunkRef, Manifest, PackRef};
 pub use names::{NameError, Project, Scope};
 pub use pack::{Chunk, PACK_DATA_BYTES_TARGET, PackTable};
-pub use stream::{Anchor, Extent, Meta, Record, StreamReader, StreamWriter, Time};
+pub use stream::{Anchor, Extent, Meta, Record, StreamReader, StreamWriter, Time, Xattrs};
 pub use wire::FormatError;

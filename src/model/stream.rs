@@ -16,6 +16,9 @@ pub enum Anchor {
     Absolute,
 }
 
+/// Extended attributes: name and value, in the order of their names.
+pub type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// Seconds and nanoseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, PartialOrd, Ord)]
 pub struct Time {
@@ -32,8 +35,8 @@ pub struct Meta {
     pub mode: u32,
     /// When the content last changed.
     pub mtime: Time,
-    /// Extended attributes: name and value, in the order of their names.
-    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Extended attributes.
+    pub xattrs: Xattrs,
 }
 
 /// A piece of a file's content.
@@ -122,12 +125,6 @@ struct State {
     next: ChunkRef,
 }
 
-impl Default for ChunkRef {
-    fn default() -> Self {
-        Self { pack: 0, chunk: 0 }
-    }
-}
-
 impl StreamWriter {
     /// An empty stream.
     pub fn new() -> Self {
@@ -155,7 +152,9 @@ impl StreamWriter {
                 self.named(FILE, name);
                 self.meta(meta);
                 put_varint(&mut self.out, extents.len() as u64);
-                extents.iter().for_each(|extent| self.extent(*extent));
+                for extent in extents {
+                    self.extent(*extent);
+                }
             }
             Record::Symlink { name, target, mtime } => {
                 self.named(SYMLINK, name);
@@ -425,7 +424,9 @@ mod tests {
 
     fn write_all(records: &[Record<'_>]) -> Vec<u8> {
         let mut writer = StreamWriter::new();
-        records.iter().for_each(|record| writer.write(record));
+        for record in records {
+            writer.write(record);
+        }
         writer.finish()
     }
 

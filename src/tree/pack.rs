@@ -11,7 +11,7 @@ use super::read::{Batch, Part, read_all};
 use super::root::without_nested;
 use super::walk::{Scan, Stat, walk};
 use super::{Depot, Error, Memory, Result, Root, Warning};
-use crate::model::{ChunkRef, Extent, Manifest, Meta, Record, StreamWriter};
+use crate::model::{ChunkRef, Extent, Manifest, Meta, Record, StreamWriter, Xattrs};
 
 /// A tree whose packs lie durably on the host.
 #[derive(Debug)]
@@ -56,12 +56,12 @@ pub fn pack(
 struct Content {
     extents: Vec<Extent>,
     /// How it was when it was complete; nothing yet, or never.
-    done: Option<(Stat, Vec<(Vec<u8>, Vec<u8>)>)>,
+    done: Option<(Stat, Xattrs)>,
 }
 
 struct Contents<'a> {
     plan: &'a Plan<'a>,
-    contents: Vec<Content>,
+    found: Vec<Content>,
     packer: Packer<'a>,
     depot: &'a dyn Depot,
     warnings: Vec<Warning>,
@@ -77,11 +77,11 @@ impl<'a> Contents<'a> {
         memory: &Memory,
         progress: &'a dyn Fn(u64, u64),
     ) -> Self {
-        let mut contents = Vec::new();
-        contents.resize_with(plan.files.len(), Content::default);
+        let mut found = Vec::new();
+        found.resize_with(plan.files.len(), Content::default);
         Self {
             plan,
-            contents,
+            found,
             packer: Packer::new(depot, &memory.packs),
             depot,
             warnings: Vec::new(),
@@ -94,7 +94,7 @@ impl<'a> Contents<'a> {
     /// Takes over what is known of unchanged files.
     fn recall(&mut self, memory: &Memory) {
         let recall = Recall::new(memory);
-        for (file, content) in self.plan.files.iter().zip(&mut self.contents) {
+        for (file, content) in self.plan.files.iter().zip(&mut self.found) {
             let stat = file.entry.stat;
             if let Some(extents) = recall.extents(&stat) {
                 content.extents = extents.to_vec();
@@ -106,7 +106,7 @@ impl<'a> Contents<'a> {
 
     fn read_missing(&mut self) -> Result<()> {
         let missing: Vec<usize> =
-            (0..self.contents.len()).filter(|&file| self.contents[file].done.is_none()).collect();
+            (0..self.found.len()).filter(|&file| self.found[file].done.is_none()).collect();
         self.read(missing)
     }
 
@@ -122,11 +122,11 @@ impl<'a> Contents<'a> {
         for part in batch.parts {
             match part {
                 Part::Chunks(file, count) => {
-                    let extents = &mut self.contents[file].extents;
+                    let extents = &mut self.found[file].extents;
                     placed.by_ref().take(count).for_each(|at| append(extents, at));
                 }
-                Part::Hole(file, len) => self.contents[file].extents.push(Extent::Hole(len)),
-                Part::Done(file, stat, xattrs) => self.contents[file].done = Some((stat, xattrs)),
+                Part::Hole(file, len) => self.found[file].extents.push(Extent::Hole(len)),
+                Part::Done(file, stat, xattrs) => self.found[file].done = Some((stat, xattrs)),
             }
         }
         self.warnings.extend(batch.warnings);
@@ -137,7 +137,7 @@ impl<'a> Contents<'a> {
     /// Sends chunks once more that lie in packs of which little is used, until a restore moves at
     /// most twice the bytes it needs.
     fn repack(&mut self) -> Result<()> {
-        let files = self.contents.iter().zip(&self.plan.files);
+        let files = self.found.iter().zip(&self.plan.files);
         let wasteful: HashSet<u32> = self
             .packer
             .wasteful(files.map(|(content, file)| (&content.extents[..], file.entry.stat.size)));
@@ -150,22 +150,22 @@ impl<'a> Contents<'a> {
             })
         };
         let files: Vec<usize> =
-            (0..self.contents.len()).filter(|&file| uses(&self.contents[file])).collect();
+            (0..self.found.len()).filter(|&file| uses(&self.found[file])).collect();
         self.packer.avoid(&wasteful);
         let before: Vec<Content> =
-            files.iter().map(|&file| std::mem::take(&mut self.contents[file])).collect();
+            files.iter().map(|&file| std::mem::take(&mut self.found[file])).collect();
         self.read(files.clone())?;
         for (file, before) in files.into_iter().zip(before) {
             // A file that is gone by now is still whole where it was.
-            if self.contents[file].done.is_none() {
-                self.contents[file] = before;
+            if self.found[file].done.is_none() {
+                self.found[file] = before;
             }
         }
         Ok(())
     }
 
     fn finish(mut self, scan: &Scan) -> Result<Packed> {
-        let saved = self.contents.iter_mut().filter(|content| content.done.is_some());
+        let saved = self.found.iter_mut().filter(|content| content.done.is_some());
         self.packer.finish_data(saved.flat_map(|content| &mut content.extents))?;
         let stream = self.stream(scan);
         let refs = self.packer.add_stream(&stream)?;
@@ -173,7 +173,7 @@ impl<'a> Contents<'a> {
         let manifest = Manifest { packs, stream: refs };
         let mut memory = Memory { packs: manifest.packs.clone(), files: Vec::new() };
         let mut size_bytes = 0;
-        for content in self.contents {
+        for content in self.found {
             let Some((stat, xattrs)) = content.done else { continue };
             size_bytes += stat.size;
             // Attributes are not remembered, so a file that has some is read every time.
@@ -197,7 +197,7 @@ impl<'a> Contents<'a> {
         for (at, step) in self.plan.steps.iter().enumerate() {
             match step {
                 Step::Root(root) => {
-                    let gone = matches!(self.plan.steps[at + 1], Step::File(file) if self.contents[file].done.is_none());
+                    let gone = matches!(self.plan.steps[at + 1], Step::File(file) if self.found[file].done.is_none());
                     if gone {
                         gone_roots.push(roots);
                     } else {
@@ -213,7 +213,7 @@ impl<'a> Contents<'a> {
                     });
                 }
                 Step::File(file) => {
-                    let Content { extents, done } = &self.contents[*file];
+                    let Content { extents, done } = &self.found[*file];
                     if let Some((stat, xattrs)) = done {
                         let name = &self.plan.files[*file].entry.name;
                         let meta = meta(stat, xattrs.clone());
@@ -225,7 +225,7 @@ impl<'a> Contents<'a> {
                     writer.write(&Record::Symlink { name: &entry.name, target, mtime });
                 }
                 Step::Hardlink { entry, file, root, path } => {
-                    if self.contents[*file].done.is_some() {
+                    if self.found[*file].done.is_some() {
                         let gone = gone_roots.iter().filter(|&gone| gone < root).count();
                         let root = root - u32::try_from(gone).expect("few roots");
                         writer.write(&Record::Hardlink { name: &entry.name, root, path });
@@ -238,7 +238,7 @@ impl<'a> Contents<'a> {
     }
 }
 
-fn meta(stat: &Stat, xattrs: Vec<(Vec<u8>, Vec<u8>)>) -> Meta {
+fn meta(stat: &Stat, xattrs: Xattrs) -> Meta {
     Meta { mode: stat.mode, mtime: stat.mtime, xattrs }
 }
 

@@ -175,7 +175,7 @@ impl<'a> Packer<'a> {
         let mut used = vec![0_u64; self.slots.len()];
         let mut seen = HashSet::new();
         for (extents, size) in files {
-            let chunks: u64 = extents.iter().map(|extent| chunk_count(extent)).sum();
+            let chunks: u64 = extents.iter().map(chunk_count).sum();
             for extent in extents {
                 if let Extent::Chunks { first, count } = extent
                     && seen.insert(*first)
@@ -228,7 +228,9 @@ impl<'a> Packer<'a> {
             })
             .collect();
         let mut renumber: Vec<Option<u32>> = vec![None; self.slots.len()];
-        refs.iter().for_each(|pack| renumber[**pack as usize] = Some(0));
+        for pack in &refs {
+            renumber[**pack as usize] = Some(0);
+        }
         let old = std::mem::take(&mut self.slots);
         for (number, slot) in renumber.iter_mut().zip(old) {
             if let Some(number) = number {

@@ -13,7 +13,7 @@ use rustix::fs::{CWD, Mode, OFlags, SeekFrom};
 use super::plan::{Item, PlannedFile};
 use super::walk::{Stat, threads};
 use super::{Depot, Error, Known, Result, Warning, WarningKind, xattr};
-use crate::model::{Chunk, Digest};
+use crate::model::{Chunk, Digest, Xattrs};
 
 /// Files up to this size are one chunk: cutting them gains less than the longer tables cost.
 const WHOLE_BYTES: usize = 256 << 10;
@@ -39,7 +39,7 @@ pub(super) enum Part {
     /// Zero bytes that take no room.
     Hole(usize, u64),
     /// It is complete, and this is how it was then.
-    Done(usize, Stat, Vec<(Vec<u8>, Vec<u8>)>),
+    Done(usize, Stat, Xattrs),
 }
 
 /// Reads every item on several threads and hands the batches to `take` in their order. At most a
@@ -141,10 +141,10 @@ struct Reader<'a> {
 struct Whole {
     len: usize,
     stat: Stat,
-    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    xattrs: Xattrs,
 }
 
-impl<'a> Reader<'a> {
+impl Reader<'_> {
     fn read(&mut self, item: &Item) -> Result<Batch> {
         match item {
             Item::Files(files) => self.files(files),

@@ -1,6 +1,7 @@
 //! Trees through a depot in memory and back: everything that a file system can hold.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -32,7 +33,7 @@ impl Shelf {
         let mut inner = self.0.lock().unwrap();
         for pack in &manifest.packs {
             let range = pack.table_range();
-            let table = &inner.packs[&pack.digest][range.start as usize..range.end as usize];
+            let table = &inner.packs[&pack.digest][place(range.start)..place(range.end)];
             let table = PackTable::decode(table, pack).unwrap();
             for (at, chunk) in table.chunks.iter().enumerate() {
                 inner
@@ -45,6 +46,10 @@ impl Shelf {
     fn bytes(&self) -> usize {
         self.0.lock().unwrap().packs.values().map(Vec::len).sum()
     }
+}
+
+fn place(at: u64) -> usize {
+    usize::try_from(at).unwrap()
 }
 
 struct Writing {
@@ -86,7 +91,7 @@ impl Depot for Shelf {
         let inner = self.0.lock().unwrap();
         let bytes = inner.packs.get(&pack.digest).ok_or("no such pack")?;
         into.clear();
-        into.extend_from_slice(&bytes[range.start as usize..range.end as usize]);
+        into.extend_from_slice(&bytes[place(range.start)..place(range.end)]);
         Ok(())
     }
 
@@ -132,40 +137,35 @@ impl Job {
     }
 
     fn restore(&self, manifest: &Manifest, shelf: &Shelf) -> Result<Placed> {
-        place(manifest, shelf, &self.base(), &|_, _| ())
+        super::place(manifest, shelf, &self.base(), &|_, _| ())
     }
 }
 
 /// Everything observable of a tree, by path; hard links share a number.
 fn picture(top: &Path) -> BTreeMap<Vec<u8>, String> {
-    fn add(
-        path: &Path,
-        top: &Path,
-        inodes: &mut Vec<u64>,
-        picture: &mut BTreeMap<Vec<u8>, String>,
-    ) {
+    fn add(path: &Path, top: &Path, inodes: &mut Vec<u64>, seen: &mut BTreeMap<Vec<u8>, String>) {
         let stat = fs_err::symlink_metadata(path).unwrap();
         let name = path.strip_prefix(top).unwrap().as_os_str().as_bytes().to_vec();
         let mtime = (stat.mtime(), stat.mtime_nsec());
         let mut line = format!("{:o} {mtime:?}", stat.mode());
         if stat.is_dir() {
             for entry in fs_err::read_dir(path).unwrap() {
-                add(&entry.unwrap().path(), top, inodes, picture);
+                add(&entry.unwrap().path(), top, inodes, seen);
             }
         } else if stat.is_symlink() {
-            line += &format!(" -> {:?}", fs_err::read_link(path).unwrap());
+            write!(line, " -> {:?}", fs_err::read_link(path).unwrap()).unwrap();
         } else {
-            line += &format!(" {} {}", stat.len(), Digest::of(&fs_err::read(path).unwrap()));
+            write!(line, " {} {}", stat.len(), Digest::of(&fs_err::read(path).unwrap())).unwrap();
             if stat.nlink() > 1 {
                 let at = inodes.iter().position(|&ino| ino == stat.ino());
                 let at = at.unwrap_or_else(|| {
                     inodes.push(stat.ino());
                     inodes.len() - 1
                 });
-                line += &format!(" link {at}");
+                write!(line, " link {at}").unwrap();
             }
         }
-        picture.insert(name, line);
+        seen.insert(name, line);
     }
     let mut inodes = Vec::new();
     let mut picture = BTreeMap::new();

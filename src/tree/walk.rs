@@ -11,7 +11,7 @@ use std::sync::{Condvar, Mutex};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
 
 use super::{Error, Result, Root, Warning, WarningKind};
-use crate::model::{StreamReader, Time};
+use crate::model::{StreamReader, Time, Xattrs};
 
 /// Several trees, one for each saved path that exists.
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ pub(super) struct Folder {
     pub(super) path: PathBuf,
     /// Ascending by name.
     pub(super) entries: Vec<Entry>,
-    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) xattrs: Xattrs,
 }
 
 #[derive(Debug)]
@@ -67,6 +67,10 @@ pub(super) struct Stat {
 
 impl Stat {
     #[expect(clippy::cast_sign_loss, reason = "the kernel gives no negative sizes")]
+    #[expect(
+        clippy::cast_possible_wrap,
+        reason = "the kernel's seconds are signed, whatever its headers say"
+    )]
     #[expect(clippy::unnecessary_cast, reason = "the widths differ between architectures")]
     pub(super) fn new(stat: &rustix::fs::Stat) -> Self {
         let time = |secs, nanos| Time { secs, nanos: u32::try_from(nanos).unwrap_or(0) };
@@ -226,7 +230,7 @@ fn refuse(state: &mut State, path: PathBuf, error: io::Error) {
 #[derive(Default)]
 struct Listing {
     entries: Vec<Entry>,
-    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    xattrs: Xattrs,
     warnings: Vec<Warning>,
 }
 
@@ -253,13 +257,13 @@ fn list(path: &Path, buffer: &mut Vec<u8>) -> io::Result<Listing> {
         let node = match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => Node::Folder(0),
             FileType::RegularFile => Node::File,
-            FileType::Symlink => match rustix::fs::readlinkat(&folder, name, Vec::new()) {
-                Ok(target) => Node::Symlink(link_target(target)),
-                Err(_) => {
+            FileType::Symlink => {
+                let Ok(target) = rustix::fs::readlinkat(&folder, name, Vec::new()) else {
                     listing.warn(path, name.to_bytes(), WarningKind::Vanished);
                     continue;
-                }
-            },
+                };
+                Node::Symlink(link_target(target))
+            }
             _ => {
                 listing.warn(path, name.to_bytes(), WarningKind::Special);
                 continue;

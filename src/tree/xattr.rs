@@ -5,8 +5,10 @@ use std::os::fd::BorrowedFd;
 use rustix::fs::{XattrFlags, fgetxattr, fgetxattr_query, flistxattr, flistxattr_query, fsetxattr};
 use rustix::io::{Errno, Result};
 
+use crate::model::Xattrs;
+
 /// The attributes of an open file or folder, in the order of their names.
-pub(super) fn read(file: BorrowedFd<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+pub(super) fn read(file: BorrowedFd<'_>) -> Result<Xattrs> {
     let len = match flistxattr_query(file) {
         Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
         Ok(len) => len,
@@ -29,7 +31,7 @@ pub(super) fn read(file: BorrowedFd<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
 }
 
 /// Sets the attributes; the first refusal ends it.
-pub(super) fn write(file: BorrowedFd<'_>, xattrs: &[(Vec<u8>, Vec<u8>)]) -> Result<()> {
+pub(super) fn write(file: BorrowedFd<'_>, xattrs: &Xattrs) -> Result<()> {
     for (name, value) in xattrs {
         fsetxattr(file, name.as_slice(), value, XattrFlags::empty())?;
     }

@@ -42,7 +42,7 @@ impl std::fmt::Display for Address {
 /// How long a connection may take to come about; the daemon is on this host.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an answer may take to begin or to go on. The daemon may have to ask a distant backend.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+const ANSWER_TIMEOUT: Duration = Duration::from_mins(2);
 /// Longer answers that are not packs are refused.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 

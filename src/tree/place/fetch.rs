@@ -11,7 +11,7 @@ use crate::tree::{Depot, Error, Result};
 /// A pack whose table is known.
 #[derive(Debug)]
 pub(super) struct Pack {
-    pub(super) pack: PackRef,
+    pub(super) named: PackRef,
     chunks: Vec<Chunk>,
     /// Where each chunk begins in the pack, and where the last one ends.
     starts: Vec<u64>,
@@ -30,7 +30,7 @@ impl Pack {
             at += u64::from(chunk.len);
             starts.push(at);
         }
-        Self { pack, chunks: table.chunks, starts }
+        Self { named: pack, chunks: table.chunks, starts }
     }
 
     /// Reads these chunks into `bytes` and verifies each. Wrong bytes are reported, and read once
@@ -44,16 +44,16 @@ impl Pack {
         let range = self.range(chunks);
         for attempt in 0..2 {
             depot
-                .read_pack(&self.pack, range.clone(), bytes)
+                .read_pack(&self.named, range.clone(), bytes)
                 .map_err(Error::depot("read a pack"))?;
             if self.verify(chunks, bytes) {
                 return Ok(());
             }
             if attempt == 0 {
-                depot.report_wrong(&self.pack).map_err(Error::depot("replace a damaged pack"))?;
+                depot.report_wrong(&self.named).map_err(Error::depot("replace a damaged pack"))?;
             }
         }
-        Err(Error::Corrupt(self.pack.digest))
+        Err(Error::Corrupt(self.named.digest))
     }
 
     fn verify(&self, chunks: &Range<u32>, bytes: &[u8]) -> bool {
@@ -95,12 +95,11 @@ fn table(pack: PackRef, depot: &dyn Depot, bytes: &mut Vec<u8>) -> Result<Pack> 
         depot.read_pack(&pack, pack.table_range(), bytes).map_err(Error::depot("read a pack"))?;
         Ok::<_, Error>(PackTable::decode(bytes, &pack))
     };
-    let table = match read()? {
-        Ok(table) => table,
-        Err(_) => {
-            depot.report_wrong(&pack).map_err(Error::depot("replace a damaged pack"))?;
-            read()??
-        }
+    let table = if let Ok(table) = read()? {
+        table
+    } else {
+        depot.report_wrong(&pack).map_err(Error::depot("replace a damaged pack"))?;
+        read()??
     };
     Ok(Pack::new(pack, table))
 }

@@ -136,7 +136,9 @@ fn units(uses: &[Use], packs: &[Pack]) -> Vec<Unit> {
 /// For each file, the number of pieces still to be written.
 fn missing(layout: &Layout, uses: &[Use]) -> Vec<AtomicUsize> {
     let mut missing = vec![0; layout.files.len()];
-    uses.iter().for_each(|wanted| missing[wanted.file] += 1);
+    for wanted in uses {
+        missing[wanted.file] += 1;
+    }
     missing.into_iter().map(AtomicUsize::new).collect()
 }
 

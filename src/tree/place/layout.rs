@@ -186,15 +186,16 @@ impl Builder<'_> {
                 Extent::Chunks { first, count } => {
                     self.packs.get(first.pack as usize).and_then(|pack| {
                         let end = first.chunk.checked_add(*count)?;
-                        (end <= pack.pack.chunks).then(|| {
+                        (end <= pack.named.chunks).then(|| {
                             let range = pack.range(&(first.chunk..end));
                             range.end - range.start
                         })
                     })
                 }
             };
-            let total =
-                len.and_then(|len| size.checked_add(len)).filter(|&size| size <= i64::MAX as u64);
+            let total = len
+                .and_then(|len| size.checked_add(len))
+                .filter(|&size| size <= i64::MAX.cast_unsigned());
             size =
                 total.ok_or(Error::Inconsistent("a file refers to a chunk that is not there"))?;
         }
