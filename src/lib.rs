@@ -2,5 +2,7 @@
 
 pub mod agent;
 pub mod api;
+#[cfg(feature = "daemon")]
+pub mod disk;
 pub mod model;
 pub mod tree;

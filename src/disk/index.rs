@@ -1,0 +1,110 @@
+//! sled, in a role in which its faults cannot matter: everything in it can be found out again. It
+//! holds few and small records: the table of blobs packed in 256 shards, and small maps for others.
+
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+
+use super::{Error, Result};
+
+/// The version of what is kept; another one is thrown away.
+const FORMAT: &[u8] = b"1";
+
+/// The index of a data folder.
+#[derive(Debug, Clone)]
+pub struct Index {
+    db: sled::Db,
+    table: sled::Tree,
+}
+
+/// A small map from bytes to bytes.
+#[derive(Debug, Clone)]
+pub struct Map(sled::Tree);
+
+impl Index {
+    /// Opens it; one that does not open is deleted and begun anew.
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        if let Some(index) = Self::try_open(path) {
+            return Ok(index);
+        }
+        tracing::warn!(path = %path.display(), "the index does not open; it is rebuilt from the files");
+        match fs_err::remove_dir_all(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io(error));
+            }
+            _ => {}
+        }
+        let why = format!("the index at `{}` cannot be made", path.display());
+        Self::try_open(path).ok_or_else(|| Error::Io(std::io::Error::other(why)))
+    }
+
+    /// sled 0.34 panics on some damaged files, so a panic counts as "does not open". No state of ours is
+    /// involved in it.
+    fn try_open(path: &Path) -> Option<Self> {
+        let open = || {
+            let db = sled::Config::new().path(path).cache_capacity(16 << 20).open()?;
+            let meta = db.open_tree("meta")?;
+            let fits = match meta.get("format")? {
+                Some(format) => format == FORMAT,
+                None => db.tree_names().len() <= 2,
+            };
+            if !fits {
+                return Err(sled::Error::Unsupported("another format".to_owned()));
+            }
+            meta.insert("format", FORMAT)?;
+            Ok(Self { table: db.open_tree("blobs")?, db })
+        };
+        match std::panic::catch_unwind(AssertUnwindSafe(open)) {
+            Ok(Ok(index)) => Some(index),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the index cannot be used");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// A map of this name, made when it is not there.
+    pub fn map(&self, name: &str) -> Result<Map> {
+        self.db.open_tree(name).map(Map).map_err(Error::Index)
+    }
+
+    /// The packed shards of the table of blobs.
+    pub(super) fn read_table(&self) -> impl Iterator<Item = sled::Result<(u8, sled::IVec)>> {
+        self.table.iter().map(|record| {
+            let (shard, packed) = record?;
+            Ok((shard.first().copied().unwrap_or(0), packed))
+        })
+    }
+
+    pub(super) fn write_table(&self, shards: Vec<(u8, Vec<u8>)>) -> Result<()> {
+        for (shard, packed) in shards {
+            self.table.insert([shard], packed).map_err(Error::Index)?;
+        }
+        self.db.flush().map(|_| ()).map_err(Error::Index)
+    }
+}
+
+impl Map {
+    /// The value at `key`.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>> {
+        self.0.get(key).map(|value| value.map(|value| value.to_vec())).map_err(Error::Index)
+    }
+
+    /// Sets the value at `key`.
+    pub fn put(&self, key: impl AsRef<[u8]>, value: &[u8]) -> Result<()> {
+        self.0.insert(key, value).map(|_| ()).map_err(Error::Index)
+    }
+
+    /// Forgets `key`.
+    pub fn remove(&self, key: impl AsRef<[u8]>) -> Result<()> {
+        self.0.remove(key).map(|_| ()).map_err(Error::Index)
+    }
+
+    /// At most `limit` records whose keys start with `prefix`, in the order of their keys.
+    pub fn scan_prefix(&self, prefix: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let record = |record: sled::Result<(sled::IVec, sled::IVec)>| {
+            record.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(Error::Index)
+        };
+        self.0.scan_prefix(prefix).take(limit).map(record).collect()
+    }
+}
