@@ -5,4 +5,6 @@ pub mod api;
 #[cfg(feature = "daemon")]
 pub mod disk;
 pub mod model;
+#[cfg(feature = "daemon")]
+pub mod ops;
 pub mod tree;

@@ -1,0 +1,224 @@
+//! Blobs as a project sees them: only its own.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::catalog::blob_path;
+use super::{BlobKind, Error, ErrorKind, Larder, Result};
+use crate::disk::{Blob, Ingest, Map};
+use crate::model::{Digest, Project};
+
+/// Pieces of a blob under way from the network to the disk.
+const QUEUED_MAX: usize = 8;
+const ON_HOST: u8 = 1;
+const IN_BACKEND: u8 = 2;
+
+/// Which project has which blob, on the host and in the backend. Kept in the index: what is lost is
+/// found out again by asking the backend.
+#[derive(Debug)]
+pub(super) struct Owners(Map);
+
+impl Owners {
+    pub(super) fn new(map: Map) -> Self {
+        Self(map)
+    }
+
+    fn key(project: &Project, digest: &Digest) -> Vec<u8> {
+        [project.as_str().as_bytes(), &[0], digest.as_bytes()].concat()
+    }
+
+    fn flags(&self, project: &Project, digest: &Digest) -> u8 {
+        let value = self.0.get(Self::key(project, digest)).ok().flatten();
+        value.and_then(|value| value.first().copied()).unwrap_or(0)
+    }
+
+    fn note(&self, project: &Project, digest: &Digest, flag: u8) {
+        let flags = self.flags(project, digest);
+        if flags & flag == 0
+            && let Err(error) = self.0.put(Self::key(project, digest), &[flags | flag])
+        {
+            tracing::warn!(%error, "the index did not take a note; it will be found out again");
+        }
+    }
+
+    pub(super) fn note_host(&self, project: &Project, digest: &Digest) {
+        self.note(project, digest, ON_HOST);
+    }
+
+    pub(super) fn note_backend(&self, project: &Project, digest: &Digest) {
+        self.note(project, digest, IN_BACKEND);
+    }
+
+    pub(super) fn in_backend(&self, project: &Project, digest: &Digest) -> bool {
+        self.flags(project, digest) & IN_BACKEND != 0
+    }
+
+    fn on_host(&self, project: &Project, digest: &Digest) -> bool {
+        self.flags(project, digest) & ON_HOST != 0
+    }
+}
+
+/// A blob being stored, piece by piece.
+#[derive(Debug)]
+pub struct Storing {
+    larder: Larder,
+    project: Project,
+    pieces: mpsc::Sender<Bytes>,
+    writing: tokio::task::JoinHandle<Result<Option<Ingest>>>,
+}
+
+impl Larder {
+    /// Begins to store a blob of the project. Dropped before it is finished, it never was.
+    pub fn store(&self, project: &Project) -> Storing {
+        let (pieces, mut receiver) = mpsc::channel::<Bytes>(QUEUED_MAX);
+        let disk = self.0.disk.clone();
+        let writing = tokio::task::spawn_blocking(move || {
+            let mut ingest = disk.ingest()?;
+            while let Some(piece) = receiver.blocking_recv() {
+                // An empty piece says that all have come; without it the sender gave up.
+                if piece.is_empty() {
+                    return Ok(Some(ingest));
+                }
+                ingest.write(&piece)?;
+            }
+            Ok(None)
+        });
+        Storing { larder: self.clone(), project: project.clone(), pieces, writing }
+    }
+
+    /// Opens a blob of the project, from the host's disk or, when it is not there, from the backend by
+    /// way of the disk.
+    pub async fn open_blob(
+        &self,
+        project: &Project,
+        kind: BlobKind,
+        digest: &Digest,
+    ) -> Result<Blob> {
+        // Between the fill and the opening somebody may find the blob rotten; once more is enough.
+        for _ in 0..3 {
+            self.bring(project, kind, digest).await?;
+            let (disk, wanted) = (self.0.disk.clone(), *digest);
+            if let Some(blob) =
+                tokio::task::spawn_blocking(move || disk.open_blob(&wanted)).await??
+            {
+                return Ok(blob);
+            }
+        }
+        Err(Error::new(
+            ErrorKind::Internal,
+            format!("blob {digest} cannot be kept on the host's disk"),
+        ))
+    }
+
+    /// Sees to it that a blob of the project is on the host's disk.
+    pub(super) async fn bring(
+        &self,
+        project: &Project,
+        kind: BlobKind,
+        digest: &Digest,
+    ) -> Result<()> {
+        if self.0.disk.contains(digest).is_none() {
+            return self.fill(project, kind, digest).await;
+        }
+        if self.0.blobs.on_host(project, digest) || self.0.blobs.in_backend(project, digest) {
+            return Ok(());
+        }
+        // It is there, but perhaps another project's: only the own part of the backend decides.
+        let path = blob_path(project, kind, digest)?;
+        match self.0.backend.head(&path).await {
+            Ok(_) => {
+                self.0.blobs.note_backend(project, digest);
+                Ok(())
+            }
+            Err(error) if error.is_not_found() => Err(absent(project, kind, digest)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A whole blob of the project, verified.
+    pub(super) async fn read_blob(
+        &self,
+        project: &Project,
+        kind: BlobKind,
+        digest: &Digest,
+        limit_bytes: u64,
+    ) -> Result<Vec<u8>> {
+        for _ in 0..2 {
+            self.bring(project, kind, digest).await?;
+            let (disk, wanted) = (self.0.disk.clone(), *digest);
+            let read =
+                tokio::task::spawn_blocking(move || disk.read_verified(&wanted, limit_bytes));
+            if let Some(bytes) = read.await?? {
+                return Ok(bytes);
+            }
+        }
+        Err(Error::new(ErrorKind::Corrupt, format!("blob {digest} rots as fast as it is fetched")))
+    }
+
+    /// Reads a pack anew that a job found wrong. Says whether it was right; when it was not, it is right
+    /// now, or this fails.
+    pub async fn verify_pack(&self, project: &Project, digest: &Digest) -> Result<bool> {
+        self.bring(project, BlobKind::Pack, digest).await?;
+        let (disk, wanted) = (self.0.disk.clone(), *digest);
+        let intact = tokio::task::spawn_blocking(move || disk.verify(&wanted)).await??;
+        if !intact {
+            self.fill(project, BlobKind::Pack, digest).await?;
+        }
+        Ok(intact)
+    }
+
+    /// Whether a save may build on this pack.
+    pub(super) async fn has_pack(&self, project: &Project, digest: &Digest) -> Result<bool> {
+        let on_host =
+            self.0.disk.contains(digest).is_some() && self.0.blobs.on_host(project, digest);
+        if on_host || self.0.blobs.in_backend(project, digest) {
+            return Ok(true);
+        }
+        match self.0.backend.head(&blob_path(project, BlobKind::Pack, digest)?).await {
+            Ok(_) => {
+                self.0.blobs.note_backend(project, digest);
+                Ok(true)
+            }
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+pub(super) fn absent(project: &Project, kind: BlobKind, digest: &Digest) -> Error {
+    let kind = match kind {
+        BlobKind::Pack => "pack",
+        BlobKind::Manifest => "manifest",
+    };
+    Error::new(ErrorKind::NotFound, format!("project `{project}` has no {kind} {digest}"))
+}
+
+impl Storing {
+    /// Appends a piece; waits while the disk is slower.
+    pub async fn write(&mut self, piece: Bytes) -> Result<()> {
+        if piece.is_empty() || self.pieces.send(piece).await.is_ok() {
+            return Ok(());
+        }
+        // The writer has stopped: it knows why.
+        let stopped = || Error::new(ErrorKind::Internal, "the disk stopped to take the blob");
+        Err((&mut self.writing).await?.err().unwrap_or_else(stopped))
+    }
+
+    /// Makes it a blob; when this returns it lies durably on the host. Returns digest and size in bytes.
+    pub async fn finish(self) -> Result<(Digest, u64)> {
+        let Self { larder, project, pieces, writing } = self;
+        // A writer that is gone says why below.
+        let _gone = pieces.send(Bytes::new()).await.is_err();
+        let ingest = writing.await??;
+        let ingest =
+            ingest.ok_or_else(|| Error::new(ErrorKind::Internal, "the blob was given up"))?;
+        let begun = SystemTime::now();
+        let stored = tokio::task::spawn_blocking(move || ingest.finish()).await??;
+        tracing::debug!(digest = %stored.digest, bytes = stored.size_bytes, took = ?begun.elapsed().ok(), "stored a blob");
+        larder.0.blobs.note_host(&project, &stored.digest);
+        larder.0.held.hold(stored.lease);
+        Ok((stored.digest, stored.size_bytes))
+    }
+}
