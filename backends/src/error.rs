@@ -79,6 +79,12 @@ impl Error {
         Self { kind, operation, path: path.into(), source: None }
     }
 
+    /// The same failure, as a part of another operation.
+    #[cfg(feature = "s3")]
+    pub(crate) fn during(self, operation: Operation) -> Self {
+        Self { operation, ..self }
+    }
+
     /// Its meaning.
     pub fn kind(&self) -> ErrorKind {
         self.kind
