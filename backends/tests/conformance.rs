@@ -77,7 +77,8 @@ mod s3 {
 
     #[tokio::test]
     async fn features_are_those_of_the_servers() {
-        for (subject, conditional) in [("LARDER_TEST_S3", true), ("LARDER_TEST_S3_LIMITED", false)] {
+        for (subject, conditional) in [("LARDER_TEST_S3", true), ("LARDER_TEST_S3_LIMITED", false)]
+        {
             if let Some(url) = url(subject) {
                 let backend = Config::parse(&url).unwrap().open().unwrap();
                 let features = backend.features().await.unwrap();

@@ -104,7 +104,9 @@ fn write(
         make_folder(folder)?;
         match temporary.publish(target) {
             // A deletion took the empty folder away again.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && races < RACES_MAX => races += 1,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && races < RACES_MAX => {
+                races += 1
+            }
             Err(error) => return Err(error),
             Ok(()) => break,
         }
@@ -224,7 +226,11 @@ fn make_folder(folder: &Path) -> io::Result<()> {
     match fs_err::create_dir(folder) {
         Ok(()) => folder.parent().map_or(Ok(()), sync_folder),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            if folder.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) }
+            if folder.is_dir() {
+                Ok(())
+            } else {
+                Err(io::ErrorKind::NotADirectory.into())
+            }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let above = folder.parent().ok_or(error)?;

@@ -10,8 +10,8 @@ use futures_util::stream::BoxStream;
 use tokio::time::Instant;
 
 use super::resume::{Listing, Reading};
-use crate::{Backend, Body, Features, Object, ObjectMeta, ObjectPath, PutMode, Result};
 use crate::body::Repeatable;
+use crate::{Backend, Body, Features, Object, ObjectMeta, ObjectPath, PutMode, Result};
 
 /// How often and how long. A call is tried again while none of the limits is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -71,9 +71,15 @@ fn kind_of(operation: Operation, status: Option<u16>, code: Option<&str>) -> Err
         (
             _,
             Some(
-                "SlowDown" | "ServiceUnavailable" | "InternalError" | "RequestTimeout"
-                | "RequestTimeTooSkewed" | "OperationAborted" | "Throttling"
-                | "ThrottlingException" | "TooManyRequests",
+                "SlowDown"
+                | "ServiceUnavailable"
+                | "InternalError"
+                | "RequestTimeout"
+                | "RequestTimeTooSkewed"
+                | "OperationAborted"
+                | "Throttling"
+                | "ThrottlingException"
+                | "TooManyRequests",
             ),
         ) => ErrorKind::Unavailable,
         (Some(401 | 403), _) => ErrorKind::Denied,
@@ -152,7 +158,9 @@ pub(super) fn is_unsupported<E: ProvideErrorMetadata>(error: &SdkError<E, HttpRe
     let status = error.raw_response().map(|raw| raw.status().as_u16());
     let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
     match code {
-        Some("NotImplemented" | "MissingContentMD5" | "InvalidRequest" | "MethodNotAllowed") => true,
+        Some("NotImplemented" | "MissingContentMD5" | "InvalidRequest" | "MethodNotAllowed") => {
+            true
+        }
         Some("InvalidArgument" | "InvalidDigest" | "MalformedXML") => status == Some(400),
         _ => matches!(status, Some(405 | 501)),
     }

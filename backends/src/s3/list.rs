@@ -59,14 +59,18 @@ async fn page(
         };
         let known = object.size().and_then(|size| u64::try_from(size).ok());
         let known = known.zip(created(object.last_modified()));
-        let (size_bytes, created) =
-            known.ok_or_else(|| odd_answer(Operation::List, prefix, "an object without size or time"))?;
+        let (size_bytes, created) = known
+            .ok_or_else(|| odd_answer(Operation::List, prefix, "an object without size or time"))?;
         metas.push(ObjectMeta { path, size_bytes, created });
     }
     let next = match answer.next_continuation_token() {
         Some(token) if answer.is_truncated() == Some(true) => Next::Token(token.to_owned()),
         _ if answer.is_truncated() == Some(true) => {
-            return Err(odd_answer(Operation::List, prefix, "a page without the token of the next"));
+            return Err(odd_answer(
+                Operation::List,
+                prefix,
+                "a page without the token of the next",
+            ));
         }
         _ => Next::End,
     };
