@@ -93,7 +93,7 @@ pub async fn one_of_many_creators_wins(subject: Subject) {
     for (name, len) in [("small", 100), ("other", 100), ("large", subject.part_bytes + 1)] {
         let winners = race(&subject, name, len).await;
         assert!(!winners.is_empty(), "nobody won");
-        assert!(!conditional || winners.len() == 1, "{winners:?} all won");
+        assert!(!conditional || winners.len() == 1, "{winners:?} all won `{name}`");
         let bytes = subject.bytes(name).await;
         assert_eq!(bytes.len(), len);
         assert!(winners.contains(&usize::from(bytes[0])), "a loser's object is there");

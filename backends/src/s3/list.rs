@@ -1,6 +1,6 @@
 //! Listing, a page of a thousand at a time.
 
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use futures_util::stream::{self, BoxStream};
 
 use super::error::{failed, odd_answer};
@@ -22,7 +22,16 @@ pub(super) fn list(
 ) -> BoxStream<'static, Result<ObjectMeta>> {
     let prefix = s3.stored(prefix);
     let after = after.map(|path| s3.stored(path.as_str()));
-    let pages = stream::unfold(Next::First, move |next| {
+    // Some servers insist that `start-after` starts with the prefix; what does not is before or after all.
+    let (after, first) = match after {
+        Some(after) if after.starts_with(&prefix) => (Some(after), Next::First),
+        Some(after) if after > prefix => (None, Next::End),
+        _ => (None, Next::First),
+    };
+    if s3.shared.config.endpoint.is_some() && matches!(first, Next::First) {
+        return stream::once(gather(s3, prefix, after)).try_flatten().boxed();
+    }
+    let pages = stream::unfold(first, move |next| {
         let (s3, prefix, after) = (s3.clone(), prefix.clone(), after.clone());
         async move {
             if matches!(next, Next::End) {
@@ -35,6 +44,25 @@ pub(super) fn list(
         }
     });
     pages.map(stream::iter).flatten().boxed()
+}
+
+/// All at once, sorted here: only AWS is trusted with the order. SeaweedFS, for one, lists folder by
+/// folder (`a/b` before `a-b`), and what comes after something in that order is another matter as well.
+async fn gather(
+    s3: S3,
+    prefix: String,
+    after: Option<String>,
+) -> Result<BoxStream<'static, Result<ObjectMeta>>> {
+    let (mut all, mut next) = (Vec::new(), Next::First);
+    while !matches!(next, Next::End) {
+        let (metas, following) = page(&s3, &prefix, None, &next).await?;
+        all.extend(metas);
+        next = following;
+    }
+    let after = after.and_then(|after| s3.path_of(&after));
+    all.retain(|meta| after.as_ref().is_none_or(|after| meta.path > *after));
+    all.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    Ok(stream::iter(all.into_iter().map(Ok)).boxed())
 }
 
 async fn page(

@@ -36,6 +36,9 @@ const DELETE_BATCH: usize = 1000;
 /// Single deletions at once, where the server knows no batches.
 const DELETES_AT_ONCE: usize = 16;
 
+/// Servers count in signed numbers, and ignore a range that they cannot read.
+const POSITION_MAX: u64 = i64::MAX as u64;
+
 /// What only tests and odd networks change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tuning {
@@ -219,14 +222,15 @@ impl Backend for S3 {
 
     async fn get(&self, path: &ObjectPath, range: Range<u64>) -> Result<Object> {
         let nothing = |meta| Object { meta, body: stream::empty().boxed() };
-        if range.is_empty() {
+        if range.is_empty() || range.start >= POSITION_MAX {
             return self.head_as(Operation::Get, path).await.map(nothing);
         }
         let key = self.key(Operation::Get, path)?;
         let mut request = self.client().await.get_object().bucket(self.bucket()).key(key);
-        if range.start > 0 || range.end != u64::MAX {
-            let last = range.end - 1;
-            request = request.range(format!("bytes={}-{last}", range.start));
+        if range.end < POSITION_MAX {
+            request = request.range(format!("bytes={}-{}", range.start, range.end - 1));
+        } else if range.start > 0 {
+            request = request.range(format!("bytes={}-", range.start));
         }
         let answer = match request.send().await {
             Ok(answer) => answer,
@@ -319,8 +323,9 @@ fn sent_range(content_range: Option<&str>, length: Option<i64>) -> Option<Sent> 
     Some(Sent { range: first.parse().ok()?..end, size_bytes: size.parse().ok()? })
 }
 
+/// In whole seconds, as HTTP has it: some servers tell more in listings, and would contradict themselves.
 fn created(time: Option<&DateTime>) -> Option<Timestamp> {
-    Timestamp::new(time?.secs(), i32::try_from(time?.subsec_nanos()).ok()?).ok()
+    Timestamp::from_second(time?.secs()).ok()
 }
 
 /// The body, which must have `expected` bytes; the SDK compares checksums where there are any.
