@@ -3,6 +3,10 @@
 pub mod agent;
 pub mod api;
 #[cfg(feature = "daemon")]
+pub mod config;
+#[cfg(feature = "daemon")]
+pub mod daemon;
+#[cfg(feature = "daemon")]
 pub mod disk;
 #[cfg(feature = "daemon")]
 pub mod frontends;
@@ -13,3 +17,5 @@ pub mod paths;
 #[cfg(feature = "daemon")]
 pub mod telemetry;
 pub mod tree;
+#[cfg(feature = "daemon")]
+pub mod trial;

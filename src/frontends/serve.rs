@@ -137,13 +137,18 @@ pub async fn serve(
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             },
-            _ = stop.wait_for(|stop| *stop) => break,
+            () = stopped(&mut stop) => break,
         }
     }
     drop(listener);
     if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
         tracing::warn!("some requests did not end in time and are cut off");
     }
+}
+
+/// Ends when `stop` says so, or nobody is left who could.
+pub async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _nobody_left = stop.wait_for(|stop| *stop).await.is_err();
 }
 
 enum Stream {

@@ -1,7 +1,7 @@
 //! Listing, a page of a thousand at a time.
 
-use futures_util::{StreamExt as _, TryStreamExt as _};
 use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use super::error::{failed, odd_answer};
 use super::{S3, created};

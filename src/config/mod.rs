@@ -1,0 +1,24 @@
+//! What the daemon runs with: flags over `LARDER_*` variables over the file over what works without any.
+
+mod file;
+mod resolve;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use larder_backends as backends;
+
+pub use resolve::{ConfigError, Faults, Typed, resolve};
+
+/// The daemon's configuration, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Addresses to listen on, all on loopback.
+    pub listen: Vec<SocketAddr>,
+    /// The unix socket to listen on.
+    pub socket: Option<PathBuf>,
+    /// The data folder.
+    pub data: PathBuf,
+    /// The storage behind it.
+    pub backend: backends::Config,
+}
