@@ -304,9 +304,10 @@ fn place(project: &Project, scope: &Scope, key: &str) -> Vec<u8> {
     [project.as_str(), "\0", scope.as_str(), "\0", key].concat().into_bytes()
 }
 
-/// Failures of the backend with which a look-up can still be answered from what the host has.
+/// Failures of the backend with which a look-up can still be answered from what the host has; a bucket
+/// that is missing is one of them.
 fn matters_not(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Denied | ErrorKind::Internal)
+    !matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Corrupt | ErrorKind::Full)
 }
 
 fn offline(error: &Error) -> String {

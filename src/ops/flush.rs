@@ -63,12 +63,20 @@ impl Larder {
         match flushed {
             Ok(()) => Ok(tokio::task::spawn_blocking(move || larder.0.outbox.done(number)).await??),
             // The host has lost the bytes and the backend never had them: nothing can bring them back.
-            Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(error) if error.kind() == ErrorKind::NotFound && self.is_lost(record) => {
                 tracing::error!(key = %record.entry.key, error = error.chain(), "a save is lost");
                 Ok(tokio::task::spawn_blocking(move || larder.0.outbox.give_up(number)).await??)
             }
             Err(error) => Err(error),
         }
+    }
+
+    fn is_lost(&self, record: &Record) -> bool {
+        let gone = |digest: &Digest| {
+            self.0.disk.contains(digest).is_none()
+                && !self.0.blobs.in_backend(&record.project, digest)
+        };
+        record.packs.iter().chain([&record.entry.manifest]).any(gone)
     }
 
     async fn upload(&self, record: &Record) -> Result<()> {

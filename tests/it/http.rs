@@ -75,7 +75,7 @@ fn what_makes_no_sense_is_a_problem_that_says_why() {
     let folder = tempfile::tempdir().unwrap();
     let daemon = Daemon::start(folder.path(), "memory:");
     let cases = [
-        (post(&daemon, "/v1/projects/../caches/find", "{}"), "404"),
+        (post(&daemon, "/v1/projects/../caches/find", "{}"), "400"),
         (post(&daemon, "/v1/projects/a%2Fb/caches/find", "{\"key\":\"k\"}"), "400"),
         (post(&daemon, "/v1/projects/p/caches/find", "{\"key\":\"\"}"), "400"),
         (post(&daemon, "/v1/projects/p/caches/find", "not json"), "400"),

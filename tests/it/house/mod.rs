@@ -20,21 +20,21 @@ const CI_MARKS: [&str; 9] = [
 ];
 
 /// `larder serve`, killed when dropped.
-pub struct Daemon {
+pub(crate) struct Daemon {
     child: Child,
     /// Where it listens on TCP.
-    pub http: String,
+    pub(crate) http: String,
     folder: PathBuf,
 }
 
 impl Daemon {
     /// Starts one with its data and socket in `folder`, and waits until it says that it is ready.
-    pub fn start(folder: &Path, backend: &str) -> Self {
+    pub(crate) fn start(folder: &Path, backend: &str) -> Self {
         Self::try_start(folder, backend, "127.0.0.1:0").unwrap_or_else(|log| panic!("{log}"))
     }
 
     /// Gives its log when it ends instead of being ready.
-    pub fn try_start(folder: &Path, backend: &str, listen: &str) -> Result<Self, String> {
+    pub(crate) fn try_start(folder: &Path, backend: &str, listen: &str) -> Result<Self, String> {
         let mut child = Command::new(LARDER)
             .arg("serve")
             .args(["--listen", listen, "--backend", backend, "--data"])
@@ -65,18 +65,18 @@ impl Daemon {
     }
 
     /// As `LARDER_URL` has it.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("unix:{}", self.folder.join("larder.sock").display())
     }
 
     /// `kill -9`.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// SIGTERM; returns its exit code.
-    pub fn terminate(mut self) -> Option<i32> {
+    pub(crate) fn terminate(mut self) -> Option<i32> {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         self.child.wait().unwrap().code()
@@ -91,45 +91,45 @@ impl Drop for Daemon {
 }
 
 /// A job's working directory.
-pub struct Job {
+pub(crate) struct Job {
     folder: tempfile::TempDir,
     url: String,
     env: Vec<(String, String)>,
 }
 
 /// How a step ended.
-pub struct Ended {
-    pub code: i32,
-    pub told: String,
-    pub out: String,
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) told: String,
+    pub(crate) out: String,
 }
 
 impl Job {
-    pub fn new(url: &str) -> Self {
+    pub(crate) fn new(url: &str) -> Self {
         Self { folder: tempfile::tempdir().unwrap(), url: url.to_owned(), env: Vec::new() }
     }
 
-    pub fn env(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    pub fn path(&self, path: &str) -> PathBuf {
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.folder.path().join("project").join(path)
     }
 
-    pub fn write(&self, path: &str, bytes: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, path: &str, bytes: impl AsRef<[u8]>) {
         let path = self.path(path);
         fs_err::create_dir_all(path.parent().unwrap()).unwrap();
         fs_err::write(path, bytes).unwrap();
     }
 
-    pub fn read(&self, path: &str) -> String {
+    pub(crate) fn read(&self, path: &str) -> String {
         fs_err::read_to_string(self.path(path)).unwrap()
     }
 
     /// `larder` with these arguments.
-    pub fn larder(&self, arguments: &[&str]) -> Ended {
+    pub(crate) fn larder(&self, arguments: &[&str]) -> Ended {
         fs_err::create_dir_all(self.path("")).unwrap();
         let mut command = Command::new(LARDER);
         for mark in CI_MARKS {
@@ -148,7 +148,7 @@ impl Job {
     }
 
     /// The same, expected to end well.
-    pub fn step(&self, arguments: &[&str]) -> String {
+    pub(crate) fn step(&self, arguments: &[&str]) -> String {
         let ended = self.larder(arguments);
         assert_eq!(ended.code, 0, "{arguments:?}: {}", ended.told);
         assert!(!ended.told.contains("Warning"), "{arguments:?}: {}", ended.told);
@@ -157,7 +157,7 @@ impl Job {
 }
 
 /// The digests of all blobs in a daemon's folder.
-pub fn blobs(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn blobs(folder: &Path) -> Vec<PathBuf> {
     let shards = fs_err::read_dir(folder.join("data/blobs-v1")).unwrap();
     shards
         .flat_map(|shard| fs_err::read_dir(shard.unwrap().path()).unwrap())
@@ -166,7 +166,7 @@ pub fn blobs(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Bytes that do not compress and do not repeat.
-pub fn noise(len: usize, seed: u64) -> Vec<u8> {
+pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(seed);
     std::iter::repeat_with(|| random.u8(..)).take(len).collect()
 }
