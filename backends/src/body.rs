@@ -96,7 +96,8 @@ impl Body {
             Source::Again(Replay::Factory(open)) => open(),
             Source::Stream(stream) => stream,
         };
-        Checked { inner, path: path.clone(), announced: self.len_bytes, seen: 0, done: false }.boxed()
+        Checked { inner, path: path.clone(), announced: self.len_bytes, seen: 0, done: false }
+            .boxed()
     }
 }
 
@@ -188,7 +189,8 @@ impl Repeatable {
             Repeat::Once(once) => {
                 let once = Arc::clone(once);
                 let stream = stream::poll_fn(move |cx| {
-                    let mut stream = once.stream.lock().expect("a stream that panics is not polled");
+                    let mut stream =
+                        once.stream.lock().expect("a stream that panics is not polled");
                     let item = stream.poll_next_unpin(cx);
                     once.touched.fetch_or(item.is_ready(), Ordering::Relaxed);
                     item

@@ -137,7 +137,7 @@ fn open_folder(_: &std::path::Path) -> Result<Arc<dyn Backend>, ConfigError> {
 #[expect(clippy::unnecessary_wraps, reason = "without the feature it fails")]
 fn open_s3(config: &S3) -> Result<Arc<dyn Backend>, ConfigError> {
     use crate::layer::{Policy, Retry};
-    let s3 = Arc::new(crate::s3::S3::new(config, crate::s3::Tuning::default()));
+    let s3 = Arc::new(crate::s3::S3::new(config, crate::s3::Tuning::default(), None));
     Ok(Arc::new(Retry::new(s3, Policy::resume_only())))
 }
 
@@ -148,12 +148,16 @@ fn open_s3(_: &S3) -> Result<Arc<dyn Backend>, ConfigError> {
 
 #[cfg(feature = "s3")]
 impl Config {
-    /// The S3 backend without the layer that resumes, tuned otherwise; for tests.
-    pub fn open_s3_with(&self, tuning: crate::s3::Tuning) -> Option<crate::s3::S3> {
-        match &self.0 {
-            Kind::S3(config) => Some(crate::s3::S3::new(config, tuning)),
-            Kind::Memory | Kind::Folder(_) => None,
-        }
+    /// The S3 backend of an `s3:` URL without the layer that resumes, tuned otherwise, and with an
+    /// access key's id and secret where they are not to be looked for.
+    pub fn open_s3_with(
+        &self,
+        tuning: crate::s3::Tuning,
+        keys: Option<(&str, &str)>,
+    ) -> Option<crate::s3::S3> {
+        let Kind::S3(config) = &self.0 else { return None };
+        let keys = keys.map(|(id, secret)| crate::s3::keys(id, secret));
+        Some(crate::s3::S3::new(config, tuning, keys))
     }
 }
 
@@ -205,7 +209,8 @@ const REGION: &str = "us-east-1";
 fn parse_folder(rest: &str) -> Result<PathBuf, ConfigError> {
     let remedy = "write `file:///path`, with an absolute path and no options";
     let path = rest.strip_prefix("//").ok_or_else(|| part("path", rest, remedy))?;
-    let path = decode(path).ok_or_else(|| part("path", path, "`%` needs two hexadecimal digits"))?;
+    let path =
+        decode(path).ok_or_else(|| part("path", path, "`%` needs two hexadecimal digits"))?;
     if !path.starts_with('/') || rest.contains('?') {
         return Err(part("path", &path, remedy));
     }
@@ -220,13 +225,18 @@ fn parse_s3(rest: &str) -> Result<S3, ConfigError> {
     }
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
     if !(3..=63).contains(&bucket.len()) || !bucket.bytes().all(fits) {
-        return Err(part("bucket", bucket, "a bucket's name has 3 to 63 letters, digits, `-` and `.`"));
+        return Err(part(
+            "bucket",
+            bucket,
+            "a bucket's name has 3 to 63 letters, digits, `-` and `.`",
+        ));
     }
     let bad_prefix = |error: &dyn fmt::Display| part("prefix", prefix, error);
     let prefix = match prefix.strip_suffix('/').unwrap_or(prefix) {
         "" => None,
         text => {
-            let text = decode(text).ok_or_else(|| bad_prefix(&"`%` needs two hexadecimal digits"))?;
+            let text =
+                decode(text).ok_or_else(|| bad_prefix(&"`%` needs two hexadecimal digits"))?;
             Some(ObjectPath::parse(text).map_err(|error| bad_prefix(&error))?)
         }
     };
@@ -253,8 +263,8 @@ struct S3Options {
 impl S3Options {
     fn take(&mut self, pair: &str) -> Result<(), ConfigError> {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let value = decode(value)
-            .ok_or_else(|| part("query", pair, "`%` needs two hexadecimal digits"))?;
+        let value =
+            decode(value).ok_or_else(|| part("query", pair, "`%` needs two hexadecimal digits"))?;
         let repeated = match name {
             "region" => self.region.replace(region(value)?).is_some(),
             "endpoint" => self.endpoint.replace(endpoint(value)?).is_some(),
@@ -344,7 +354,10 @@ mod tests {
             ("s3://bucket", "s3://bucket"),
             ("s3://bucket/", "s3://bucket"),
             ("s3://bucket/a/b/?region=us-east-1", "s3://bucket/a/b"),
-            ("s3://bucket?region=eu-west-1&path_style=1", "s3://bucket?region=eu-west-1&path_style=true"),
+            (
+                "s3://bucket?region=eu-west-1&path_style=1",
+                "s3://bucket?region=eu-west-1&path_style=true",
+            ),
             (
                 "s3://bucket/?endpoint=http%3A%2F%2F127.0.0.1:9000&path_style=true",
                 "s3://bucket?endpoint=http://127.0.0.1:9000",

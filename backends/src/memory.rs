@@ -125,8 +125,8 @@ impl Backend for Memory {
             let page = after.map(|after| page(&this.objects(), &prefix, after.as_ref()));
             async move {
                 let page = page?;
-                let next = (page.len() == PAGE_OBJECTS)
-                    .then(|| page.last().map(|meta| meta.path.clone()));
+                let next =
+                    (page.len() == PAGE_OBJECTS).then(|| page.last().map(|meta| meta.path.clone()));
                 Some((stream::iter(page.into_iter().map(Ok)), next))
             }
         })

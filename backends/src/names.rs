@@ -63,7 +63,9 @@ mod tests {
     fn samples() -> Vec<String> {
         let mut samples = vec![String::from("a"), String::from("a/b"), String::from("a!/b~/c")];
         for head in [238, 239, 240, 241, 480, 900] {
-            for tail in ["", "!", "~", "-", "/", "0", "é", "€", "😀", "-x", "/x", "~/x", "!/x", "€x"] {
+            for tail in
+                ["", "!", "~", "-", "/", "0", "é", "€", "😀", "-x", "/x", "~/x", "!/x", "€x"]
+            {
                 samples.push(format!("p/{}{tail}", "a".repeat(head)));
                 samples.push(format!("p/{}{tail}z{}", "a".repeat(head), "€".repeat(90)));
             }
@@ -95,7 +97,8 @@ mod tests {
     #[test]
     fn names_that_nothing_is_stored_under_have_no_original() {
         let a240 = "a".repeat(240);
-        for name in [format!("{a240}!"), format!("{a240}bc"), format!("{a240}!/x"), format!("{a240}x/y")]
+        for name in
+            [format!("{a240}!"), format!("{a240}bc"), format!("{a240}!/x"), format!("{a240}x/y")]
         {
             assert_eq!(original(&name), None, "{name}");
         }

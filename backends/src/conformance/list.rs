@@ -6,7 +6,8 @@ use super::Subject;
 
 pub async fn list_is_sorted_and_resumes_after(subject: Subject) {
     // In byte order `-` and `.` come before `/`, and `0` after it, whatever folders are.
-    let sorted = ["A", "a-b", "a.b/x", "a/b", "a/b-c/d", "a/bc", "a/z", "a0", "aa", "b/1/2/3", "z", "ä"];
+    let sorted =
+        ["A", "a-b", "a.b/x", "a/b", "a/b-c/d", "a/bc", "a/z", "a0", "aa", "b/1/2/3", "z", "ä"];
     let mut shuffled = sorted.map(str::to_owned);
     fastrand::shuffle(&mut shuffled);
     subject.create_all(shuffled).await;

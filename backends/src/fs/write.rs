@@ -104,7 +104,9 @@ fn write(
         make_folder(folder)?;
         match temporary.publish(target) {
             // A deletion took the empty folder away again.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && races < RACES_MAX => races += 1,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && races < RACES_MAX => {
+                races += 1;
+            }
             Err(error) => return Err(error),
             Ok(()) => break,
         }
@@ -194,14 +196,15 @@ pub(super) fn probe(root: &Path) -> io::Result<CreateBy> {
         return Ok(CreateBy::Linking);
     }
     let flags = RenameFlags::NOREPLACE;
-    Ok(match rustix::fs::renameat_with(CWD, &one.path, CWD, &other.path, flags) {
-        Err(Errno::EXIST) => CreateBy::Renaming,
-        _ => {
-            tracing::warn!(folder = %root.display(), "two hosts may both create the same object here: \
-                the file system has neither hard links nor renaming without replacing");
-            CreateBy::Looking
-        }
-    })
+    if rustix::fs::renameat_with(CWD, &one.path, CWD, &other.path, flags) == Err(Errno::EXIST) {
+        return Ok(CreateBy::Renaming);
+    }
+    tracing::warn!(
+        folder = %root.display(),
+        "two hosts may both create the same object here: the file system has neither hard links \
+         nor renaming without replacing"
+    );
+    Ok(CreateBy::Looking)
 }
 
 fn sweep(folder: &Path, now: SystemTime) -> io::Result<()> {
@@ -224,7 +227,11 @@ fn make_folder(folder: &Path) -> io::Result<()> {
     match fs_err::create_dir(folder) {
         Ok(()) => folder.parent().map_or(Ok(()), sync_folder),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            if folder.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) }
+            if folder.is_dir() {
+                Ok(())
+            } else {
+                Err(io::ErrorKind::NotADirectory.into())
+            }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let above = folder.parent().ok_or(error)?;

@@ -10,8 +10,8 @@ use futures_util::stream::BoxStream;
 use tokio::time::Instant;
 
 use super::resume::{Listing, Reading};
-use crate::{Backend, Body, Features, Object, ObjectMeta, ObjectPath, PutMode, Result};
 use crate::body::Repeatable;
+use crate::{Backend, Body, Features, Object, ObjectMeta, ObjectPath, PutMode, Result};
 
 /// How often and how long. A call is tried again while none of the limits is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Default for Policy {
             resumes_max: 5,
             pause_first: Duration::from_millis(100),
             pause_max: Duration::from_secs(10),
-            deadline: Duration::from_secs(60),
+            deadline: Duration::from_mins(1),
         }
     }
 }

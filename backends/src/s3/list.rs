@@ -1,7 +1,7 @@
 //! Listing, a page of a thousand at a time.
 
-use futures_util::{StreamExt as _, TryStreamExt as _};
 use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use super::error::{failed, odd_answer};
 use super::{S3, created};
@@ -87,14 +87,18 @@ async fn page(
         };
         let known = object.size().and_then(|size| u64::try_from(size).ok());
         let known = known.zip(created(object.last_modified()));
-        let (size_bytes, created) =
-            known.ok_or_else(|| odd_answer(Operation::List, prefix, "an object without size or time"))?;
+        let (size_bytes, created) = known
+            .ok_or_else(|| odd_answer(Operation::List, prefix, "an object without size or time"))?;
         metas.push(ObjectMeta { path, size_bytes, created });
     }
     let next = match answer.next_continuation_token() {
         Some(token) if answer.is_truncated() == Some(true) => Next::Token(token.to_owned()),
         _ if answer.is_truncated() == Some(true) => {
-            return Err(odd_answer(Operation::List, prefix, "a page without the token of the next"));
+            return Err(odd_answer(
+                Operation::List,
+                prefix,
+                "a page without the token of the next",
+            ));
         }
         _ => Next::End,
     };

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::Credentials;
 use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use futures_util::stream::{self, BoxStream};
@@ -73,16 +74,18 @@ pub struct S3 {
 struct Shared {
     config: config::S3,
     tuning: Tuning,
+    keys: Option<Credentials>,
     client: OnceCell<Client>,
     features: OnceCell<Features>,
     no_batch_delete: AtomicBool,
 }
 
 impl S3 {
-    pub(crate) fn new(config: &config::S3, tuning: Tuning) -> Self {
+    pub(crate) fn new(config: &config::S3, tuning: Tuning, keys: Option<Credentials>) -> Self {
         let shared = Shared {
             config: config.clone(),
             tuning,
+            keys,
             client: OnceCell::new(),
             features: OnceCell::new(),
             no_batch_delete: AtomicBool::new(false),
@@ -91,7 +94,8 @@ impl S3 {
     }
 
     async fn client(&self) -> &Client {
-        let connect = || client::connect(&self.shared.config, self.shared.tuning);
+        let Shared { config, tuning, keys, .. } = &*self.shared;
+        let connect = || client::connect(config, *tuning, keys.clone());
         self.shared.client.get_or_init(connect).await
     }
 
@@ -132,7 +136,8 @@ impl S3 {
     async fn delete_batch(&self, paths: &[ObjectPath]) -> Result<()> {
         let mut objects = Vec::with_capacity(paths.len());
         for path in paths {
-            let object = ObjectIdentifier::builder().key(self.key(Operation::Delete, path)?).build();
+            let object =
+                ObjectIdentifier::builder().key(self.key(Operation::Delete, path)?).build();
             objects.push(object.expect("the key is set"));
         }
         let shown = paths.first().map_or("", ObjectPath::as_str);
@@ -162,7 +167,11 @@ impl S3 {
         let deletions = paths.iter().map(|path| async move {
             let key = self.key(Operation::Delete, path)?;
             let request = self.client().await.delete_object().bucket(self.bucket()).key(key);
-            match request.send().await.map_err(|e| failed(Operation::Delete, path.as_str(), self.bucket(), e)) {
+            match request
+                .send()
+                .await
+                .map_err(|e| failed(Operation::Delete, path.as_str(), self.bucket(), e))
+            {
                 Err(error) if !error.is_not_found() => Err(error),
                 _ => Ok(()),
             }
@@ -243,7 +252,8 @@ impl Backend for S3 {
             let what = format!("bytes {wanted:?} were asked for and {:?} sent", sent.range);
             return Err(odd(&what));
         }
-        let created = created(answer.last_modified()).ok_or_else(|| odd("it has no Last-Modified"))?;
+        let created =
+            created(answer.last_modified()).ok_or_else(|| odd("it has no Last-Modified"))?;
         let meta = ObjectMeta { path: path.clone(), size_bytes: sent.size_bytes, created };
         Ok(Object { meta, body: whole(answer.body, wanted.end - wanted.start, path.clone()) })
     }
@@ -285,7 +295,8 @@ impl S3 {
         Ok(ObjectMeta {
             path: path.clone(),
             size_bytes: size.ok_or_else(|| odd("it has no Content-Length"))?,
-            created: created(answer.last_modified()).ok_or_else(|| odd("it has no Last-Modified"))?,
+            created: created(answer.last_modified())
+                .ok_or_else(|| odd("it has no Last-Modified"))?,
         })
     }
 
@@ -296,6 +307,10 @@ impl S3 {
             Err(error) => Err(error),
         }
     }
+}
+
+pub(crate) fn keys(id: &str, secret: &str) -> Credentials {
+    Credentials::new(id, secret, None, None, "given to Larder")
 }
 
 /// What part of which whole an answer holds.
@@ -322,11 +337,7 @@ fn created(time: Option<&DateTime>) -> Option<Timestamp> {
 }
 
 /// The body, which must have `expected` bytes; the SDK compares checksums where there are any.
-fn whole(
-    body: aws_sdk_s3::primitives::ByteStream,
-    expected: u64,
-    path: ObjectPath,
-) -> ByteStream {
+fn whole(body: aws_sdk_s3::primitives::ByteStream, expected: u64, path: ObjectPath) -> ByteStream {
     let unavailable = |path: &ObjectPath, source| -> Error {
         let source: Box<dyn std::error::Error + Send + Sync> = source;
         Error::new(ErrorKind::Unavailable, Operation::Get, path.as_str(), source)
@@ -339,10 +350,14 @@ fn whole(
                     let left = left - bytes.len() as u64;
                     Ok(Some((bytes, (body, left))))
                 }
-                Some(Ok(_)) => Err(unavailable(&path, "more bytes came than were announced".into())),
+                Some(Ok(_)) => {
+                    Err(unavailable(&path, "more bytes came than were announced".into()))
+                }
                 Some(Err(error)) => Err(unavailable(&path, Box::new(error))),
                 None if left == 0 => Ok(None),
-                None => Err(unavailable(&path, format!("the body ended {left} bytes too early").into())),
+                None => {
+                    Err(unavailable(&path, format!("the body ended {left} bytes too early").into()))
+                }
             }
         }
     });

@@ -2,8 +2,8 @@
 
 use aws_sdk_s3::primitives::ByteStream;
 
-use super::error::{failed, is_unsupported};
 use super::S3;
+use super::error::{failed, is_unsupported};
 use crate::{ErrorKind, Features, ObjectPath, Operation, Result};
 
 /// Under the prefix, since the credentials may allow nothing else.

@@ -89,9 +89,7 @@ impl Job<'_> {
         let request = request.body(SdkBody::from(bytes).into());
         match request.set_if_none_match(self.if_none_match()).send().await {
             Ok(answer) if answer.e_tag().is_some() => Ok(()),
-            Ok(_) => {
-                Err(odd_answer(Operation::Put, self.path.as_str(), "the answer has no ETag"))
-            }
+            Ok(_) => Err(odd_answer(Operation::Put, self.path.as_str(), "the answer has no ETag")),
             Err(error) => Err(self.refused(error).await),
         }
     }
