@@ -18,21 +18,21 @@ conformance!(folder, crate::open_folder);
 conformance!(counted, crate::open_counted);
 conformance!(retry, crate::open_retry);
 
-async fn open_memory() -> Option<Subject> {
+fn open_memory() -> Option<Subject> {
     Some(Subject::new(Arc::new(Memory::new())))
 }
 
-async fn open_folder() -> Option<Subject> {
+fn open_folder() -> Option<Subject> {
     let folder = tempfile::tempdir().unwrap();
     Some(Subject::new(Arc::new(Folder::new(folder.path().join("made/later")))).keeping(folder))
 }
 
-async fn open_counted() -> Option<Subject> {
+fn open_counted() -> Option<Subject> {
     let counters = Arc::new(Counters::default());
     Some(Subject::new(Arc::new(Counted::new(Arc::new(Memory::new()), counters))))
 }
 
-async fn open_retry() -> Option<Subject> {
+fn open_retry() -> Option<Subject> {
     Some(Subject::new(Arc::new(Retry::new(Arc::new(Memory::new()), Policy::default()))))
 }
 
@@ -51,11 +51,11 @@ mod s3 {
     /// S3's least, so that bodies of several parts stay small.
     const PART_BYTES: usize = 5 << 20;
 
-    async fn open_full() -> Option<Subject> {
+    fn open_full() -> Option<Subject> {
         open("LARDER_TEST_S3")
     }
 
-    async fn open_limited() -> Option<Subject> {
+    fn open_limited() -> Option<Subject> {
         open("LARDER_TEST_S3_LIMITED")
     }
 

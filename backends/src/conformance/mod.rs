@@ -3,7 +3,7 @@
 //! A backend joins with one line and a function that opens it:
 //!
 //! ```ignore
-//! async fn open() -> Option<Subject> { Some(Subject::new(Arc::new(Memory::new()))) }
+//! fn open() -> Option<Subject> { Some(Subject::new(Arc::new(Memory::new()))) }
 //! larder_backends::conformance!(memory, open);
 //! ```
 //!
@@ -86,7 +86,7 @@ macro_rules! conformance_tests {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $case() {
-                    if let Some(subject) = $open().await {
+                    if let Some(subject) = $open() {
                         $crate::conformance::$case(subject).await;
                     }
                 }
