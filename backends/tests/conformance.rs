@@ -18,22 +18,22 @@ conformance!(folder, crate::open_folder);
 conformance!(counted, crate::open_counted);
 conformance!(retry, crate::open_retry);
 
-fn open_memory() -> Option<Subject> {
-    Some(Subject::new(Arc::new(Memory::new())))
+fn open_memory() -> Subject {
+    Subject::new(Arc::new(Memory::new()))
 }
 
-fn open_folder() -> Option<Subject> {
+fn open_folder() -> Subject {
     let folder = tempfile::tempdir().unwrap();
-    Some(Subject::new(Arc::new(Folder::new(folder.path().join("made/later")))).keeping(folder))
+    Subject::new(Arc::new(Folder::new(folder.path().join("made/later")))).keeping(folder)
 }
 
-fn open_counted() -> Option<Subject> {
+fn open_counted() -> Subject {
     let counters = Arc::new(Counters::default());
-    Some(Subject::new(Arc::new(Counted::new(Arc::new(Memory::new()), counters))))
+    Subject::new(Arc::new(Counted::new(Arc::new(Memory::new()), counters)))
 }
 
-fn open_retry() -> Option<Subject> {
-    Some(Subject::new(Arc::new(Retry::new(Arc::new(Memory::new()), Policy::default()))))
+fn open_retry() -> Subject {
+    Subject::new(Arc::new(Retry::new(Arc::new(Memory::new()), Policy::default())))
 }
 
 #[cfg(feature = "s3")]

@@ -6,12 +6,17 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::TryStreamExt as _;
+use bytes::Bytes;
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use larder_backends::layer::{Policy, Retry};
 use larder_backends::s3::{S3, Tuning};
-use larder_backends::{Backend, BackendExt as _, Config, Error, ErrorKind, ObjectPath, PutMode};
+use larder_backends::{
+    Backend, BackendExt as _, Body, ByteStream, Config, Error, ErrorKind, ObjectPath, PutMode,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 const DATE: &str = "Last-Modified: Wed, 21 Oct 2015 07:28:00 GMT\r\nETag: \"e\"";
 
@@ -21,6 +26,7 @@ const KEYS: Option<(&str, &str)> = Some(("id", "secret"));
 struct Scripted {
     url: String,
     seen: Arc<Mutex<Vec<String>>>,
+    all_said: JoinHandle<()>,
 }
 
 impl Scripted {
@@ -30,10 +36,14 @@ impl Scripted {
         let url = format!("s3://bucket?endpoint=http://127.0.0.1:{port}");
         let seen = Arc::<Mutex<Vec<String>>>::default();
         let (log, mut answers) = (Arc::clone(&seen), VecDeque::from(answers.to_vec()));
-        tokio::spawn(async move {
+        let all_said = tokio::spawn(async move {
             while let Some(answer) = answers.pop_front() {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let request = read_request(&mut stream).await;
+                let (request, mut stream) = loop {
+                    let (mut stream, _) = listener.accept().await.unwrap();
+                    if let Some(request) = read_request(&mut stream).await {
+                        break (request, stream);
+                    }
+                };
                 log.lock().unwrap().push(request);
                 if answer.is_empty() {
                     stream.set_zero_linger().unwrap();
@@ -43,7 +53,7 @@ impl Scripted {
                 }
             }
         });
-        Self { url, seen }
+        Self { url, seen, all_said }
     }
 
     fn open(&self, attempts_max: u32) -> S3 {
@@ -57,24 +67,24 @@ impl Scripted {
     }
 }
 
-/// The first line; headers and body are read, so that the client is not cut off while it sends.
-async fn read_request(stream: &mut TcpStream) -> String {
+/// The first line; headers and body are read, so that the client is not cut off while it sends. `None`
+/// when it gives up before it has sent all.
+async fn read_request(stream: &mut TcpStream) -> Option<String> {
     let mut text = Vec::new();
     let head = loop {
         let mut piece = [0; 4096];
-        let len = stream.read(&mut piece).await.unwrap();
+        let len = stream.read(&mut piece).await.ok().filter(|len| *len > 0)?;
         text.extend_from_slice(&piece[..len]);
         if let Some(at) = text.windows(4).position(|four| four == b"\r\n\r\n") {
             break at + 4;
         }
-        assert!(len > 0, "the request ended in its head");
     };
     let lines = String::from_utf8(text[..head].to_vec()).unwrap().to_lowercase();
     let length = lines.lines().find_map(|line| line.strip_prefix("content-length: "));
     let length: usize = length.map_or(0, |length| length.trim().parse().unwrap());
     let mut rest = vec![0; (head + length).saturating_sub(text.len())];
-    stream.read_exact(&mut rest).await.unwrap();
-    lines.lines().next().unwrap().to_owned()
+    stream.read_exact(&mut rest).await.ok()?;
+    lines.lines().next().map(str::to_owned)
 }
 
 fn answer(status: &str, headers: &str, body: &str) -> String {
@@ -215,4 +225,51 @@ async fn nobody_there_is_unavailable_and_opening_does_not_mind() {
     let s3 = Config::parse(&url).unwrap().open_s3_with(tuning, KEYS).unwrap();
     assert_eq!(s3.head(&path()).await.unwrap_err().kind(), ErrorKind::Unavailable);
     assert_eq!(s3.features().await.unwrap_err().kind(), ErrorKind::Unavailable);
+}
+
+fn upload_begun() -> String {
+    let id =
+        "<InitiateMultipartUploadResult><UploadId>id</UploadId></InitiateMultipartUploadResult>";
+    answer("200 OK", "Content-Type: application/xml", id)
+}
+
+/// A part and a little, which makes it an upload of several.
+fn more_than_a_part() -> ByteStream {
+    stream::iter([Ok(Bytes::from(vec![0; (8 << 20) + 1]))]).boxed()
+}
+
+#[tokio::test]
+async fn an_upload_whose_body_fails_is_aborted() {
+    let server = Scripted::start(&[upload_begun(), answer("204 No Content", "", "")]).await;
+    let broken = Err(Error::bare(ErrorKind::Unavailable, larder_backends::Operation::Get, "b"));
+    let body = Body::stream(more_than_a_part().chain(stream::iter([broken])), None);
+    let error = server.open(1).put(&path(), body, PutMode::Overwrite).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Body);
+    let last = server.seen.lock().unwrap().last().unwrap().clone();
+    assert!(last.starts_with("delete /bucket/a?") && last.contains("uploadid=id"), "{last}");
+}
+
+#[tokio::test]
+async fn an_upload_that_is_dropped_is_aborted() {
+    let server = Scripted::start(&[upload_begun(), answer("204 No Content", "", "")]).await;
+    let (asked, waiting) = oneshot::channel();
+    let end = async move {
+        asked.send(()).unwrap();
+        std::future::pending().await
+    };
+    // The end is asked for when the upload has begun and its first part is under way.
+    let body = Body::stream(more_than_a_part().chain(end.into_stream()), None);
+    let (s3, path) = (server.open(1), path());
+    let mut put = s3.put(&path, body, PutMode::Overwrite);
+    let asked = async {
+        tokio::select! {
+            put = &mut put => panic!("the body never ends, but: {put:?}"),
+            asked = waiting => asked.unwrap(),
+        }
+    };
+    asked.await;
+    drop(put);
+    server.all_said.await.unwrap();
+    let last = server.seen.lock().unwrap().last().unwrap().clone();
+    assert!(last.starts_with("delete /bucket/a?") && last.contains("uploadid=id"), "{last}");
 }
