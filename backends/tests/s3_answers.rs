@@ -269,7 +269,8 @@ async fn an_upload_that_is_dropped_is_aborted() {
     };
     asked.await;
     drop(put);
-    server.all_said.await.unwrap();
+    let aborted = tokio::time::timeout(Duration::from_secs(20), server.all_said).await;
+    aborted.expect("nobody aborted the upload").unwrap();
     let last = server.seen.lock().unwrap().last().unwrap().clone();
     assert!(last.starts_with("delete /bucket/a?") && last.contains("uploadid=id"), "{last}");
 }
