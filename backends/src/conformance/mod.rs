@@ -1,4 +1,4 @@
-//! The contract of [`Backend`](crate::Backend) as tests, which every backend and every layer passes.
+//! The contract of [`Backend`] as tests, which every backend and every layer passes.
 //!
 //! A backend joins with one line and a function that opens it:
 //!
