@@ -56,8 +56,16 @@ pub trait Backend: fmt::Debug + fmt::Display + Send + Sync + 'static {
 /// What a backend promises beyond the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Features {
-    /// Of several racing [`PutMode::Create`] exactly one succeeds.
+    /// Of several racing [`PutMode::Create`] with bodies of up to [`Features::RACE_BYTES_MAX`] exactly
+    /// one succeeds.
     pub conditional_create: bool,
+}
+
+impl Features {
+    /// Larger bodies may go in parts, and not every server that honours the condition on one request
+    /// does so on the end of many: SeaweedFS 4.48 lets several of them win. Such a creation still
+    /// refuses what was there before it began, and the object is one of the winners', whole.
+    pub const RACE_BYTES_MAX: u64 = 1 << 20;
 }
 
 /// Whether [`Backend::put`] may replace.

@@ -137,7 +137,7 @@ fn open_folder(_: &std::path::Path) -> Result<Arc<dyn Backend>, ConfigError> {
 #[expect(clippy::unnecessary_wraps, reason = "without the feature it fails")]
 fn open_s3(config: &S3) -> Result<Arc<dyn Backend>, ConfigError> {
     use crate::layer::{Policy, Retry};
-    let s3 = Arc::new(crate::s3::S3::new(config, crate::s3::Tuning::default()));
+    let s3 = Arc::new(crate::s3::S3::new(config, crate::s3::Tuning::default(), None));
     Ok(Arc::new(Retry::new(s3, Policy::resume_only())))
 }
 
@@ -148,12 +148,16 @@ fn open_s3(_: &S3) -> Result<Arc<dyn Backend>, ConfigError> {
 
 #[cfg(feature = "s3")]
 impl Config {
-    /// The S3 backend without the layer that resumes, tuned otherwise; for tests.
-    pub fn open_s3_with(&self, tuning: crate::s3::Tuning) -> Option<crate::s3::S3> {
-        match &self.0 {
-            Kind::S3(config) => Some(crate::s3::S3::new(config, tuning)),
-            Kind::Memory | Kind::Folder(_) => None,
-        }
+    /// The S3 backend of an `s3:` URL without the layer that resumes, tuned otherwise, and with an
+    /// access key's id and secret where they are not to be looked for.
+    pub fn open_s3_with(
+        &self,
+        tuning: crate::s3::Tuning,
+        keys: Option<(&str, &str)>,
+    ) -> Option<crate::s3::S3> {
+        let Kind::S3(config) = &self.0 else { return None };
+        let keys = keys.map(|(id, secret)| crate::s3::keys(id, secret));
+        Some(crate::s3::S3::new(config, tuning, keys))
     }
 }
 

@@ -3,6 +3,8 @@
 //! Real servers are named by `LARDER_TEST_S3` and `LARDER_TEST_S3_LIMITED` (a backend's URL;
 //! credentials in the environment); `tests/servers run -- cargo test …` starts them.
 
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests; they say when they skip")]
+
 use std::sync::Arc;
 
 use larder_backends::conformance;
@@ -16,32 +18,32 @@ conformance!(folder, crate::open_folder);
 conformance!(counted, crate::open_counted);
 conformance!(retry, crate::open_retry);
 
-async fn open_memory() -> Option<Subject> {
-    Some(Subject::new(Arc::new(Memory::new())))
+fn open_memory() -> Subject {
+    Subject::new(Arc::new(Memory::new()))
 }
 
-async fn open_folder() -> Option<Subject> {
+fn open_folder() -> Subject {
     let folder = tempfile::tempdir().unwrap();
-    Some(Subject::new(Arc::new(Folder::new(folder.path().join("made/later")))).keeping(folder))
+    Subject::new(Arc::new(Folder::new(folder.path().join("made/later")))).keeping(folder)
 }
 
-async fn open_counted() -> Option<Subject> {
+fn open_counted() -> Subject {
     let counters = Arc::new(Counters::default());
-    Some(Subject::new(Arc::new(Counted::new(Arc::new(Memory::new()), counters))))
+    Subject::new(Arc::new(Counted::new(Arc::new(Memory::new()), counters)))
 }
 
-async fn open_retry() -> Option<Subject> {
-    Some(Subject::new(Arc::new(Retry::new(Arc::new(Memory::new()), Policy::default()))))
+fn open_retry() -> Subject {
+    Subject::new(Arc::new(Retry::new(Arc::new(Memory::new()), Policy::default())))
 }
 
 #[cfg(feature = "s3")]
 mod s3 {
     use std::sync::Arc;
 
-    use larder_backends::Config;
     use larder_backends::conformance::Subject;
     use larder_backends::layer::{Policy, Retry};
     use larder_backends::s3::Tuning;
+    use larder_backends::{Backend as _, Config, ErrorKind, ObjectPath, PutMode};
 
     larder_backends::conformance!(full, crate::s3::open_full);
     larder_backends::conformance!(limited, crate::s3::open_limited);
@@ -49,18 +51,18 @@ mod s3 {
     /// S3's least, so that bodies of several parts stay small.
     const PART_BYTES: usize = 5 << 20;
 
-    async fn open_full() -> Option<Subject> {
+    fn open_full() -> Option<Subject> {
         open("LARDER_TEST_S3")
     }
 
-    async fn open_limited() -> Option<Subject> {
+    fn open_limited() -> Option<Subject> {
         open("LARDER_TEST_S3_LIMITED")
     }
 
     fn open(variable: &str) -> Option<Subject> {
         let url = url(variable)?;
         let tuning = Tuning { part_bytes: PART_BYTES, ..Tuning::default() };
-        let s3 = Config::parse(&url).unwrap().open_s3_with(tuning).unwrap();
+        let s3 = Config::parse(&url).unwrap().open_s3_with(tuning, None).unwrap();
         let backend = Arc::new(Retry::new(Arc::new(s3), Policy::resume_only()));
         Some(Subject::new(backend).with_part_bytes(PART_BYTES))
     }
@@ -83,6 +85,26 @@ mod s3 {
                 let backend = Config::parse(&url).unwrap().open().unwrap();
                 let features = backend.features().await.unwrap();
                 assert_eq!(features.conditional_create, conditional, "{subject}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn wrong_credentials_are_denied() {
+        for variable in ["LARDER_TEST_S3", "LARDER_TEST_S3_LIMITED"] {
+            let Some(url) = url(variable) else { continue };
+            let id = std::env::var("AWS_ACCESS_KEY_ID").unwrap();
+            for keys in [(id.as_str(), "wrong"), ("nobody", "wrong")] {
+                let config = Config::parse(&url).unwrap();
+                let s3 = config.open_s3_with(Tuning::default(), Some(keys)).unwrap();
+                let path = ObjectPath::parse("a").unwrap();
+                let put = s3.put(&path, vec![1].into(), PutMode::Overwrite).await.unwrap_err();
+                assert_eq!(put.kind(), ErrorKind::Denied, "{variable}: {}", put.chain());
+                assert!(put.chain().contains("AWS_SECRET_ACCESS_KEY"), "{}", put.chain());
+                let head = s3.head(&path).await.unwrap_err();
+                assert_eq!(head.kind(), ErrorKind::Denied, "{variable}: {}", head.chain());
+                let probe = s3.features().await.unwrap_err();
+                assert_eq!(probe.kind(), ErrorKind::Denied, "{variable}: {}", probe.chain());
             }
         }
     }

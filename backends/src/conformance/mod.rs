@@ -1,15 +1,15 @@
-//! The contract of [`Backend`](crate::Backend) as tests, which every backend and every layer passes.
+//! The contract of [`Backend`] as tests, which every backend and every layer passes.
 //!
 //! A backend joins with one line and a function that opens it:
 //!
 //! ```ignore
-//! async fn open() -> Option<Subject> { Some(Subject::new(Arc::new(Memory::new()))) }
+//! fn open() -> Subject { Subject::new(Arc::new(Memory::new())) }
 //! larder_backends::conformance!(memory, open);
 //! ```
 //!
 //! which makes a test of each case: `memory::create_refuses_what_exists`. A case works in a folder of
-//! its own, so the storage may be shared and need not be empty. `open` returns `None` when there is
-//! no storage to test, after having said why.
+//! its own, so the storage may be shared and need not be empty. `open` may return an `Option`: `None`
+//! when there is no storage to test, after having said why.
 
 #![expect(clippy::missing_panics_doc, clippy::unwrap_used, reason = "a failed case panics")]
 
@@ -86,7 +86,8 @@ macro_rules! conformance_tests {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $case() {
-                    if let Some(subject) = $open().await {
+                    let subject: Option<$crate::conformance::Subject> = $open().into();
+                    if let Some(subject) = subject {
                         $crate::conformance::$case(subject).await;
                     }
                 }

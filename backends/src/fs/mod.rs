@@ -240,3 +240,60 @@ async fn blocking<T: Send + 'static>(
         Err(error) => Err(io::Error::other(error)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::TryStreamExt as _;
+
+    use super::*;
+    use crate::BackendExt as _;
+
+    fn path(text: &str) -> ObjectPath {
+        ObjectPath::parse(text).unwrap()
+    }
+
+    #[tokio::test]
+    async fn temporary_files_are_neither_listed_nor_left() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::new(root.path());
+        folder.put(&path("a"), vec![1].into(), PutMode::Create).await.unwrap();
+        folder.put(&path("a"), vec![2].into(), PutMode::Create).await.unwrap_err();
+        let temporary = root.path().join(TEMPORARY);
+        assert_eq!(fs_err::read_dir(&temporary).unwrap().count(), 0);
+        fs_err::write(temporary.join("of-the-dead"), "half").unwrap();
+        let listed: Vec<ObjectMeta> = folder.list("", None).try_collect().await.unwrap();
+        assert_eq!(listed.len(), 1);
+        let error = folder.head(&path(".larder-tmp/of-the-dead")).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Other);
+    }
+
+    #[tokio::test]
+    async fn a_folder_and_an_object_cannot_be_at_one_path() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::new(root.path());
+        folder.put(&path("a/b"), vec![1].into(), PutMode::Create).await.unwrap();
+        for mode in [PutMode::Create, PutMode::Overwrite] {
+            for other in ["a", "a/b/c"] {
+                let error = folder.put(&path(other), vec![2].into(), mode).await.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Other, "{other}: {}", error.chain());
+            }
+        }
+        assert_eq!(folder.get_bytes(&path("a/b"), 9).await.unwrap(), [1][..]);
+    }
+
+    #[tokio::test]
+    async fn every_way_to_create_refuses_what_exists() {
+        for (create_by, conditional) in
+            [(CreateBy::Linking, true), (CreateBy::Renaming, true), (CreateBy::Looking, false)]
+        {
+            let root = tempfile::tempdir().unwrap();
+            let folder = Folder::new(root.path());
+            folder.shared.create_by.set(create_by).unwrap();
+            assert_eq!(folder.features().await.unwrap().conditional_create, conditional);
+            folder.put(&path("a"), vec![1].into(), PutMode::Create).await.unwrap();
+            let again = folder.put(&path("a"), vec![2].into(), PutMode::Create).await;
+            assert_eq!(again.unwrap_err().kind(), ErrorKind::AlreadyExists);
+            assert_eq!(folder.get_bytes(&path("a"), 9).await.unwrap(), [1][..]);
+        }
+    }
+}

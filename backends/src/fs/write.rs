@@ -105,7 +105,7 @@ fn write(
         match temporary.publish(target) {
             // A deletion took the empty folder away again.
             Err(error) if error.kind() == io::ErrorKind::NotFound && races < RACES_MAX => {
-                races += 1
+                races += 1;
             }
             Err(error) => return Err(error),
             Ok(()) => break,
@@ -196,14 +196,15 @@ pub(super) fn probe(root: &Path) -> io::Result<CreateBy> {
         return Ok(CreateBy::Linking);
     }
     let flags = RenameFlags::NOREPLACE;
-    Ok(match rustix::fs::renameat_with(CWD, &one.path, CWD, &other.path, flags) {
-        Err(Errno::EXIST) => CreateBy::Renaming,
-        _ => {
-            tracing::warn!(folder = %root.display(), "two hosts may both create the same object here: \
-                the file system has neither hard links nor renaming without replacing");
-            CreateBy::Looking
-        }
-    })
+    if rustix::fs::renameat_with(CWD, &one.path, CWD, &other.path, flags) == Err(Errno::EXIST) {
+        return Ok(CreateBy::Renaming);
+    }
+    tracing::warn!(
+        folder = %root.display(),
+        "two hosts may both create the same object here: the file system has neither hard links \
+         nor renaming without replacing"
+    );
+    Ok(CreateBy::Looking)
 }
 
 fn sweep(folder: &Path, now: SystemTime) -> io::Result<()> {

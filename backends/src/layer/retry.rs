@@ -35,7 +35,7 @@ impl Default for Policy {
             resumes_max: 5,
             pause_first: Duration::from_millis(100),
             pause_max: Duration::from_secs(10),
-            deadline: Duration::from_secs(60),
+            deadline: Duration::from_mins(1),
         }
     }
 }

@@ -6,7 +6,7 @@ use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::Region;
+use aws_sdk_s3::config::{Credentials, Region};
 use aws_smithy_http_client::Builder as HttpClient;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -16,10 +16,15 @@ use crate::config;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Until the first byte of an answer; a stalled body is noticed by the SDK's own protection.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Reads environment and profile; the network is not touched before the first request.
-pub(super) async fn connect(config: &config::S3, tuning: Tuning) -> Client {
+/// Without `keys` the standard chain looks for credentials, at the first request as well.
+pub(super) async fn connect(
+    config: &config::S3,
+    tuning: Tuning,
+    keys: Option<Credentials>,
+) -> Client {
     let http = HttpClient::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     let timeouts =
         TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(ANSWER_TIMEOUT);
@@ -36,6 +41,9 @@ pub(super) async fn connect(config: &config::S3, tuning: Tuning) -> Client {
         .retry_config(retries);
     if let Some(endpoint) = &config.endpoint {
         loader = loader.endpoint_url(endpoint);
+    }
+    if let Some(keys) = keys {
+        loader = loader.credentials_provider(keys);
     }
     let shared = loader.load().await;
     let config = aws_sdk_s3::config::Builder::from(&shared).force_path_style(config.path_style);

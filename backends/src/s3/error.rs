@@ -62,30 +62,29 @@ where
     }
 }
 
+/// Codes of what may be otherwise in a moment, whatever their status is.
+const PASSING: [&str; 9] = [
+    "InternalError",
+    "OperationAborted",
+    "RequestTimeTooSkewed",
+    "RequestTimeout",
+    "ServiceUnavailable",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequests",
+];
+
 fn kind_of(operation: Operation, status: Option<u16>, code: Option<&str>) -> ErrorKind {
     match (status, code) {
         (_, Some("NoSuchKey")) => ErrorKind::NotFound,
         // The answer to HEAD has no body, and so no code of its own.
         (Some(404), None | Some("NotFound")) if operation == Operation::Head => ErrorKind::NotFound,
         (Some(412), _) | (_, Some("PreconditionFailed")) => ErrorKind::AlreadyExists,
-        (
-            _,
-            Some(
-                "SlowDown"
-                | "ServiceUnavailable"
-                | "InternalError"
-                | "RequestTimeout"
-                | "RequestTimeTooSkewed"
-                | "OperationAborted"
-                | "Throttling"
-                | "ThrottlingException"
-                | "TooManyRequests",
-            ),
-        ) => ErrorKind::Unavailable,
+        (_, Some(code)) if PASSING.contains(&code) => ErrorKind::Unavailable,
         (Some(401 | 403), _) => ErrorKind::Denied,
-        (Some(408 | 429 | 500 | 502..=599), _) => ErrorKind::Unavailable,
-        // A success that could not be understood: a proxy in between, or an answer cut short.
-        (Some(200..=299), _) => ErrorKind::Unavailable,
+        // A success that could not be understood is a proxy in between, or an answer cut short.
+        (Some(200..=299 | 408 | 429 | 500 | 502..=599), _) => ErrorKind::Unavailable,
         _ => ErrorKind::Other,
     }
 }
@@ -148,7 +147,7 @@ pub(super) fn odd_answer(operation: Operation, path: &str, what: &str) -> Error 
     Error::new(ErrorKind::Unavailable, operation, path, Remedy { remedy, source })
 }
 
-/// A part's number, an upload's end and so on: refused by S3 because the upload is gone.
+/// Whether somebody else was changing the same object at the same moment.
 pub(super) fn is_conflict<E>(error: &SdkError<E, HttpResponse>) -> bool {
     error.raw_response().is_some_and(|raw| raw.status().as_u16() == 409)
 }

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::Credentials;
 use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use futures_util::stream::{self, BoxStream};
@@ -73,16 +74,18 @@ pub struct S3 {
 struct Shared {
     config: config::S3,
     tuning: Tuning,
+    keys: Option<Credentials>,
     client: OnceCell<Client>,
     features: OnceCell<Features>,
     no_batch_delete: AtomicBool,
 }
 
 impl S3 {
-    pub(crate) fn new(config: &config::S3, tuning: Tuning) -> Self {
+    pub(crate) fn new(config: &config::S3, tuning: Tuning, keys: Option<Credentials>) -> Self {
         let shared = Shared {
             config: config.clone(),
             tuning,
+            keys,
             client: OnceCell::new(),
             features: OnceCell::new(),
             no_batch_delete: AtomicBool::new(false),
@@ -91,7 +94,8 @@ impl S3 {
     }
 
     async fn client(&self) -> &Client {
-        let connect = || client::connect(&self.shared.config, self.shared.tuning);
+        let Shared { config, tuning, keys, .. } = &*self.shared;
+        let connect = || client::connect(config, *tuning, keys.clone());
         self.shared.client.get_or_init(connect).await
     }
 
@@ -303,6 +307,10 @@ impl S3 {
             Err(error) => Err(error),
         }
     }
+}
+
+pub(crate) fn keys(id: &str, secret: &str) -> Credentials {
+    Credentials::new(id, secret, None, None, "given to Larder")
 }
 
 /// What part of which whole an answer holds.
