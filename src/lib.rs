@@ -14,7 +14,6 @@ pub mod model;
 #[cfg(feature = "daemon")]
 pub mod ops;
 pub mod paths;
-#[cfg(feature = "daemon")]
 pub mod telemetry;
 pub mod tree;
 #[cfg(feature = "daemon")]

@@ -17,6 +17,11 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
+    if let Ok(filter) = std::env::var("LARDER_LOG")
+        && !command.is_daemon()
+    {
+        larder::telemetry::init(Some(&filter), "", false)?;
+    }
     match command {
         Command::SaveCache(typed) => Ok(steps::save_cache(&typed)?),
         Command::RestoreCache(typed) => Ok(steps::restore_cache(&typed)?),

@@ -45,6 +45,16 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Whether this is the daemon, which sets up its own log.
+    pub fn is_daemon(&self) -> bool {
+        #[cfg(feature = "daemon")]
+        return matches!(self, Self::Serve(_));
+        #[cfg(not(feature = "daemon"))]
+        false
+    }
+}
+
 /// What all steps take.
 #[derive(Debug, Args)]
 pub struct Common {

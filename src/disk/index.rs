@@ -51,7 +51,7 @@ impl Index {
                 return Err(sled::Error::Unsupported("another format".to_owned()));
             }
             meta.insert("format", FORMAT)?;
-            Ok(Self { table: db.open_tree("blobs")?, db })
+            Ok(Self { table: db.open_tree("table")?, db })
         };
         match std::panic::catch_unwind(AssertUnwindSafe(open)) {
             Ok(Ok(index)) => Some(index),
@@ -65,7 +65,8 @@ impl Index {
 
     /// A map of this name, made when it is not there.
     pub fn map(&self, name: &str) -> Result<Map> {
-        self.db.open_tree(name).map(Map).map_err(Error::Index)
+        // Apart from the trees of this file, whatever the name.
+        self.db.open_tree(format!("map/{name}")).map(Map).map_err(Error::Index)
     }
 
     /// The packed shards of the table of blobs.

@@ -56,6 +56,19 @@ fn what_was_stored_is_read_and_survives_a_restart() {
 }
 
 #[test]
+fn a_good_index_is_believed_whatever_others_keep_beside_it() {
+    let folder = Folder::new();
+    let disk = folder.open();
+    store(&disk, b"x");
+    for name in ["table", "blobs", "meta"] {
+        disk.index().map(name).unwrap().put("key", b"value").unwrap();
+    }
+    disk.checkpoint().unwrap();
+    let known = scan::table(&disk.0.layout, &disk.0.index).unwrap().take_changed();
+    assert!(known.is_empty(), "nothing had to be found out again");
+}
+
+#[test]
 fn what_was_not_finished_never_was() {
     let folder = Folder::new();
     let disk = folder.open();

@@ -55,25 +55,28 @@ pub(super) fn make(
     progress: &(dyn Fn(u64, u64) + Sync),
 ) -> Result<Made> {
     let uses = uses(layout, packs);
+    let units = units(&uses, packs);
     let shared = Shared {
         layout,
         packs,
         depot,
         stages,
-        units: units(&uses, packs),
+        shares: shares(units.len(), threads()),
+        units,
         missing: missing(layout, &uses),
         uses,
         umask: umask(),
         open: Mutex::default(),
-        next_unit: AtomicUsize::new(0),
         next_file: AtomicUsize::new(0),
         failed: AtomicBool::new(false),
         written: AtomicU64::new(0),
         progress,
     };
     let results: Vec<Result<Made>> = std::thread::scope(|scope| {
-        let workers: Vec<_> =
-            (0..threads()).map(|_| scope.spawn(|| Worker::new(&shared).run())).collect();
+        let shared = &shared;
+        let workers: Vec<_> = (0..threads())
+            .map(|number| scope.spawn(move || Worker::new(shared, number).run()))
+            .collect();
         workers.into_iter().map(|worker| worker.join().expect("no placing thread panics")).collect()
     });
     let mut made = Made { warnings: Vec::new(), remembered: Vec::new() };
@@ -161,7 +164,8 @@ struct Shared<'a> {
     umask: u32,
     /// Files in several pieces that some thread has begun.
     open: Mutex<HashMap<usize, Arc<OwnedFd>>>,
-    next_unit: AtomicUsize,
+    /// Each worker's part of the units.
+    shares: Vec<Mutex<Range<usize>>>,
     next_file: AtomicUsize,
     failed: AtomicBool,
     written: AtomicU64,
@@ -170,14 +174,20 @@ struct Shared<'a> {
 
 struct Worker<'a> {
     shared: &'a Shared<'a>,
+    number: usize,
     /// The folder of the last file, open: its neighbours are made from there.
     folder: Option<(usize, OwnedFd)>,
     made: Made,
 }
 
 impl<'a> Worker<'a> {
-    fn new(shared: &'a Shared<'a>) -> Self {
-        Self { shared, folder: None, made: Made { warnings: Vec::new(), remembered: Vec::new() } }
+    fn new(shared: &'a Shared<'a>, number: usize) -> Self {
+        Self {
+            shared,
+            number,
+            folder: None,
+            made: Made { warnings: Vec::new(), remembered: Vec::new() },
+        }
     }
 
     fn run(mut self) -> Result<Made> {
@@ -190,7 +200,7 @@ impl<'a> Worker<'a> {
         let shared = self.shared;
         let total = shared.layout.size_bytes();
         let mut bytes = Vec::new();
-        while let Some(unit) = shared.units.get(shared.next_unit.fetch_add(1, Ordering::Relaxed)) {
+        while let Some(unit) = shared.next_unit(self.number) {
             if shared.failed.load(Ordering::Relaxed) {
                 return Ok(());
             }
@@ -356,7 +366,34 @@ impl<'a> Worker<'a> {
     }
 }
 
+/// Equal parts, one for each worker: two that work side by side would wait for the lock of the same
+/// folder again and again.
+fn shares(units: usize, workers: usize) -> Vec<Mutex<Range<usize>>> {
+    let border = |worker: usize| units * worker / workers;
+    (0..workers).map(|worker| Mutex::new(border(worker)..border(worker + 1))).collect()
+}
+
 impl Shared<'_> {
+    /// The next unit of the worker's own part, or the last of whoever has most left.
+    fn next_unit(&self, worker: usize) -> Option<&Unit> {
+        let lock = |share: &Mutex<Range<usize>>| {
+            share.lock().expect("no panics while a share is held").clone()
+        };
+        let own = self.shares[worker].lock().expect("no panics while a share is held").next();
+        if let Some(at) = own {
+            return self.units.get(at);
+        }
+        loop {
+            let richest = self.shares.iter().max_by_key(|share| lock(share).len())?;
+            if lock(richest).is_empty() {
+                return None;
+            }
+            if let Some(at) = richest.lock().expect("no panics while a share is held").next_back() {
+                return self.units.get(at);
+            }
+        }
+    }
+
     fn open(&self) -> std::sync::MutexGuard<'_, HashMap<usize, Arc<OwnedFd>>> {
         self.open.lock().expect("no placing thread panics")
     }

@@ -70,8 +70,7 @@ pub(super) const STAGED: &[u8] = b"r";
 
 impl Layout {
     pub(super) fn new(stream: &[u8], packs: &[Pack], base: &Base) -> Result<Self> {
-        let mut builder =
-            Builder { layout: Self::default(), packs, open: Vec::new(), names: HashMap::new() };
+        let mut builder = Builder { layout: Self::default(), packs, open: Vec::new(), names: None };
         let mut reader = StreamReader::new(stream);
         while let Some(record) = reader.next()? {
             builder.take(record, base)?;
@@ -102,13 +101,26 @@ impl Layout {
     }
 }
 
+/// All files made so far, by root and path within its stage.
+fn names(layout: &Layout) -> HashMap<(usize, Vec<u8>), usize> {
+    let place = |file: &TargetFile| match file.parent {
+        Parent::Root(root) => (root, file.name.clone()),
+        Parent::Folder(at) => {
+            let folder = &layout.folders[at];
+            (folder.root, [&folder.path, &b"/"[..], &file.name].concat())
+        }
+    };
+    layout.files.iter().enumerate().map(|(at, file)| (place(file), at)).collect()
+}
+
 struct Builder<'a> {
     layout: Layout,
     packs: &'a [Pack],
     /// The folders around the current record.
     open: Vec<usize>,
-    /// Files by saved path and path within it, for hard links.
-    names: HashMap<(usize, Vec<u8>), usize>,
+    /// Files by root and path within its stage; made when the first hard link comes, as most trees
+    /// have none.
+    names: Option<HashMap<(usize, Vec<u8>), usize>>,
 }
 
 impl Builder<'_> {
@@ -121,8 +133,11 @@ impl Builder<'_> {
             Record::Folder { name, meta } => self.folder(name, meta),
             Record::File { name, meta, extents } => {
                 let size = self.size(&extents)?;
-                let key = (self.root(), self.path(name));
-                self.names.insert(key, self.layout.files.len());
+                if self.names.is_some() {
+                    let key = (self.root(), self.path(name));
+                    let at = self.layout.files.len();
+                    self.names.get_or_insert_default().insert(key, at);
+                }
                 let (parent, name) = (self.parent(), self.name(name));
                 self.layout.files.push(TargetFile { parent, name, meta, extents, size });
             }
@@ -136,7 +151,9 @@ impl Builder<'_> {
                     full.push(b'/');
                     full.extend_from_slice(path);
                 }
-                let file = self.names.get(&(root as usize, full)).copied();
+                let layout = &self.layout;
+                let names = self.names.get_or_insert_with(|| names(layout));
+                let file = names.get(&(root as usize, full)).copied();
                 let file = file.ok_or(Error::Inconsistent(
                     "a hard link to a file that did not come before it",
                 ))?;

@@ -8,7 +8,7 @@ mod folders;
 mod layout;
 
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use layout::Layout;
 
@@ -38,18 +38,25 @@ pub fn place(
     base: &Base,
     progress: &(dyn Fn(u64, u64) + Sync),
 ) -> Result<Placed> {
+    let begun = Instant::now();
+    let tell = |what: &str| tracing::debug!(elapsed = ?begun.elapsed(), "{what}");
     let packs = fetch::packs(manifest, depot)?;
+    tell("tables are read");
     let stream = fetch::stream(manifest, &packs, depot)?;
     let layout = Layout::new(&stream, &packs, base)?;
     drop(stream);
+    tell("the entry stream is read");
     let stages = commit::Stages::new(&layout.roots)?;
     let mut warnings = folders::make(&layout, &stages)?;
+    tell("folders are made");
     let made = files::make(&layout, &packs, depot, &stages, progress)?;
     warnings.extend(made.warnings);
+    tell("files are made");
     folders::make_hardlinks(&layout, &stages)?;
     let paths = layout.roots.iter().map(|root| root.here.clone()).collect();
     stages.commit(&layout.roots)?;
     warnings.extend(folders::finish(&layout));
+    tell("all is in its place");
     let mut memory = Memory { packs: manifest.packs.clone(), files: made.remembered };
     memory.settle(SystemTime::now());
     Ok(Placed {
