@@ -1,6 +1,6 @@
 //! The composition root: opens backend, disk and operations, and puts the frontends before them.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -222,7 +222,7 @@ fn ops_metrics(exporter: &Exporter) -> ops::Metrics {
 
 /// A configuration with nothing shared and nothing to find, for trials and tests: a socket in `folder`
 /// beside the data.
-pub fn private_config(folder: PathBuf, backend: backends::Config) -> Config {
+pub fn private_config(folder: &Path, backend: backends::Config) -> Config {
     Config {
         listen: Vec::new(),
         socket: Some(folder.join("larder.sock")),

@@ -141,7 +141,7 @@ impl Trial<'_> {
         row("restore from the warm disk", warming, "nothing from the backend but the look-up")?;
         match tar {
             Ok(bytes) => {
-                out(format_args!("tar | zstd -3 would have moved {} each time", Size(bytes)))?
+                out(format_args!("tar | zstd -3 would have moved {} each time", Size(bytes)))?;
             }
             Err(error) => out(format_args!("tar | zstd was not measured: {error}"))?,
         }
@@ -155,7 +155,7 @@ impl Trial<'_> {
         let folder = self.folder.join(name);
         fs_err::create_dir(&folder)?;
         let backend = backends::Config::folder(self.folder.join("backend"));
-        let config = private_config(folder.clone(), backend);
+        let config = private_config(&folder, backend);
         let daemon = self.runtime.block_on(Running::start(&config))?;
         let address = Address::Unix(folder.join("larder.sock"));
         Ok(Host { daemon, client: Client::new(address, Project::local()), folder })

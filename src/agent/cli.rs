@@ -1,4 +1,5 @@
 //! The command line, as typed.
+#![expect(clippy::doc_markdown, reason = "help texts are plain text")]
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;

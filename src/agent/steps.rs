@@ -50,7 +50,7 @@ pub enum StepError {
     #[error("no cache is found")]
     Miss,
     /// `flush --wait`
-    #[error("{entries} saves are not in the backend yet{}", reason(.last_error))]
+    #[error("{entries} saves are not in the backend yet{}", reason(.last_error.as_ref()))]
     NotFlushed {
         /// How many.
         entries: u64,
@@ -62,8 +62,8 @@ pub enum StepError {
     Output(#[from] io::Error),
 }
 
-fn reason(last_error: &Option<String>) -> String {
-    last_error.as_ref().map_or_else(String::new, |error| format!(": {error}"))
+fn reason(last_error: Option<&String>) -> String {
+    last_error.map_or_else(String::new, |error| format!(": {error}"))
 }
 
 /// What every step needs to know of its surroundings.
@@ -322,7 +322,7 @@ pub fn flush(typed: &cli::Flush) -> Result<(), StepError> {
         entries => job.report.line(format_args!(
             "{entries} saves wait to be flushed ({}){}",
             Size(outbox.bytes),
-            reason(&outbox.last_error)
+            reason(outbox.last_error.as_ref())
         )),
     }
     Ok(())
@@ -339,8 +339,12 @@ pub fn status(typed: &cli::Status) -> Result<(), StepError> {
         return Ok(report::json(&status)?);
     }
     let outbox = &status.outbox;
-    let waiting =
-        format!("{} saves, {}{}", outbox.entries, Size(outbox.bytes), reason(&outbox.last_error));
+    let waiting = format!(
+        "{} saves, {}{}",
+        outbox.entries,
+        Size(outbox.bytes),
+        reason(outbox.last_error.as_ref())
+    );
     let lines = [
         (
             "daemon",

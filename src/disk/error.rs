@@ -15,7 +15,7 @@ pub enum Error {
     #[error("the disk of the data folder is full")]
     Full(#[source] io::Error),
     /// Another process uses it.
-    #[error("the data folder `{}` is in use by another daemon{}: stop that one, or choose another folder with --data", path.display(), holder(.pid))]
+    #[error("the data folder `{}` is in use by another daemon{}: stop that one, or choose another folder with --data", path.display(), holder(*.pid))]
     Locked {
         /// The folder.
         path: PathBuf,
@@ -70,6 +70,6 @@ impl Error {
     }
 }
 
-fn holder(pid: &Option<u32>) -> String {
+fn holder(pid: Option<u32>) -> String {
     pid.map_or_else(String::new, |pid| format!(" (process {pid})"))
 }

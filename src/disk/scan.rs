@@ -28,13 +28,13 @@ pub(super) fn table(layout: &Layout, index: &Index) -> Result<Table> {
         }
     }
     let mut table = Table::default();
-    let mut agrees = sound;
+    let mut as_known = sound;
     let known_counts = known.by_shard();
     for shard in 0..=u8::MAX {
         let agreed = scan_shard(&layout.shard(shard), shard, &known, &mut table)?;
-        agrees &= agreed == known_counts[usize::from(shard)];
+        as_known &= agreed == known_counts[usize::from(shard)];
     }
-    if agrees {
+    if as_known {
         return Ok(table.unchanged());
     }
     tracing::warn!(

@@ -5,7 +5,9 @@ use larder_backends::BackendExt;
 use super::catalog::{self, Listed};
 use super::outbox::Record;
 use super::{BlobKind, Error, ErrorKind, Larder, Result};
-use crate::model::{CacheEntry, Digest, Key, KeyPrefix, Manifest, Project, Provenance, Scope};
+use crate::model::{
+    CacheEntry, Digest, Key, KeyPrefix, Manifest, PackRef, Project, Provenance, Scope,
+};
 
 /// An entry is small; anything longer is none.
 const ENTRY_BYTES_MAX: u64 = 64 << 10;
@@ -139,8 +141,7 @@ impl Larder {
             scope: scope.clone(),
             entry: entry.clone(),
             packs: manifest.packs.iter().map(|pack| pack.digest).collect(),
-            bytes: manifest.packs.iter().map(|pack| pack.size_bytes()).sum::<u64>()
-                + bytes.len() as u64,
+            bytes: manifest.packs.iter().map(PackRef::size_bytes).sum::<u64>() + bytes.len() as u64,
         };
         let larder = self.clone();
         tokio::task::spawn_blocking(move || larder.0.outbox.add(record)).await??;

@@ -127,7 +127,7 @@ impl Larder {
             match self.pack_table(project, pack).await {
                 Ok(table) => chunks.write().await.add(*pack, &table),
                 Err(error) => {
-                    tracing::warn!(pack = %pack.digest, error = %error.chain(), "a pack's table cannot be read; its chunks will be sent again")
+                    tracing::warn!(pack = %pack.digest, error = %error.chain(), "a pack's table cannot be read; its chunks will be sent again");
                 }
             }
         }
@@ -175,25 +175,21 @@ impl Larder {
                     match self.entry(project, scope, listed).await {
                         Ok(entry) => digests.push(entry.manifest),
                         Err(error) => {
-                            tracing::debug!(error = %error.chain(), "an entry cannot be read")
+                            tracing::debug!(error = %error.chain(), "an entry cannot be read");
                         }
                     }
                 }
             }
             Err(error) => {
-                tracing::warn!(error = %error.chain(), "the project's recent saves cannot be listed")
+                tracing::warn!(error = %error.chain(), "the project's recent saves cannot be listed");
             }
         }
         let mut manifests = Vec::new();
         for digest in digests.into_iter().take(RECENT_MAX) {
             let read =
                 self.read_blob(project, BlobKind::Manifest, &digest, Manifest::BYTES_MAX).await;
-            if let Ok(manifest) = read
-                .map(|bytes| Manifest::decode(&bytes))
-                .unwrap_or_else(|_| Ok(Manifest::default()))
-            {
-                manifests.push(manifest);
-            }
+            // One that cannot be read has nothing to build on.
+            manifests.extend(read.ok().and_then(|bytes| Manifest::decode(&bytes).ok()));
         }
         manifests
     }

@@ -153,6 +153,7 @@ fn file_name(number: u64) -> String {
     format!("{number:020}.json")
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err takes")]
 fn fault(error: std::io::Error) -> Error {
     Error::new(ErrorKind::Internal, format!("the outbox cannot be used: {error}"))
 }

@@ -270,7 +270,7 @@ async fn an_expired_cache_is_none() {
     let told = later.clone();
     let day = SignedDuration::from_hours(24);
     let clock = Clock::new(move || {
-        Timestamp::now() + if told.load(Ordering::SeqCst) { day * 16 } else { day * 0 }
+        Timestamp::now() + if told.load(Ordering::SeqCst) { day * 16 } else { SignedDuration::ZERO }
     });
     let host = Host::open(&backend, tempfile::tempdir().unwrap(), clock);
     host.save("k", b"old").await;

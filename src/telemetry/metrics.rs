@@ -29,9 +29,12 @@ impl Exporter {
         help: &'static str,
     ) -> Counter {
         self.recorder.describe_counter(name.into(), None, help.into());
-        with_local_recorder(&self.recorder, || match label {
-            Some((label, value)) => counter!(name, label => value),
-            None => counter!(name),
+        with_local_recorder(&self.recorder, || {
+            if let Some((label, value)) = label {
+                counter!(name, label => value)
+            } else {
+                counter!(name)
+            }
         })
     }
 

@@ -131,13 +131,13 @@ impl Job {
         fs_err::write(path, bytes).unwrap();
     }
 
-    fn save(&self, paths: &[&str], shelf: &Shelf, memory: &Memory) -> Packed {
+    fn save(&self, paths: &[&str], depot: &Shelf, known: &Memory) -> Packed {
         let roots = paths.iter().map(|path| self.base().root(path, false).unwrap()).collect();
-        pack(roots, shelf, memory, &|_, _| ()).unwrap()
+        pack(roots, depot, known, &|_, _| ()).unwrap()
     }
 
-    fn restore(&self, manifest: &Manifest, shelf: &Shelf) -> Result<Placed> {
-        super::place(manifest, shelf, &self.base(), &|_, _| ())
+    fn restore(&self, manifest: &Manifest, from: &Shelf) -> Result<Placed> {
+        super::place(manifest, from, &self.base(), &|_, _| ())
     }
 }
 

@@ -97,7 +97,7 @@ fn what_makes_no_sense_is_a_problem_that_says_why() {
 fn a_head_without_end_is_cut_off() {
     let folder = tempfile::tempdir().unwrap();
     let daemon = Daemon::start(folder.path(), "memory:");
-    let flood: String = (0..200).map(|at| format!("X-{at}: y\r\n")).collect();
+    let flood = "X-Flood: y\r\n".repeat(200);
     let (head, _) =
         exchange(&daemon, format!("GET /healthz HTTP/1.1\r\nHost: x\r\n{flood}\r\n").as_bytes());
     assert!(head.starts_with("HTTP/1.1 431"), "{head}");

@@ -41,8 +41,7 @@ fn run(command: &Command, piped: Option<String>, values: &dyn Values) -> Result<
     };
     let mut arguments = Vec::new();
     for operand in rest {
-        arguments
-            .push(value(operand, values).map_err(|what| what.unwrap_or_else(|what| fault(what)))?);
+        arguments.push(value(operand, values).map_err(|what| what.unwrap_or_else(&fault))?);
     }
     arguments.extend(piped);
     if let Operand::Function(name) = first {

@@ -23,7 +23,7 @@ pub fn render(template: &str, values: &dyn Values) -> Result<String, TemplateErr
         match node {
             parse::Node::Text(text) => key.push_str(text),
             parse::Node::Action(action) => {
-                key.push_str(&eval::action(action, values).map_err(TemplateError)?)
+                key.push_str(&eval::action(action, values).map_err(TemplateError)?);
             }
         }
     }

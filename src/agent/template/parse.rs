@@ -214,7 +214,7 @@ impl<'a> Parser<'a> {
                 Ok(Operand::Group(group))
             }
             Some('.') => {
-                let name = &rest[1..1 + word_len(&rest[1..], true)];
+                let name = &rest[1..=word_len(&rest[1..], true)];
                 if name.is_empty() || name.ends_with('.') || name.contains("..") {
                     return self.unexpected("field");
                 }

@@ -32,13 +32,14 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Asked<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
-        let bytes = Bytes::from_request(request, state).await.map_err(too_long)?;
+        let bytes =
+            Bytes::from_request(request, state).await.map_err(|rejection| too_long(&rejection))?;
         let parsed = serde_json::from_slice(&bytes);
         parsed.map(Self).map_err(|error| Refusal::invalid(format!("the request's body: {error}")))
     }
 }
 
-fn too_long(rejection: BytesRejection) -> Refusal {
+fn too_long(rejection: &BytesRejection) -> Refusal {
     let status = rejection.status();
     let code = match status {
         StatusCode::PAYLOAD_TOO_LARGE | StatusCode::BAD_REQUEST => ProblemCode::Invalid,

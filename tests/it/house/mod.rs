@@ -50,7 +50,8 @@ impl Daemon {
         let (mut log, mut http) = (String::new(), String::new());
         for line in lines.by_ref() {
             let line = line.unwrap();
-            log += &format!("{line}\n");
+            log.push_str(&line);
+            log.push('\n');
             if let Some(at) = line.find("listening on http://") {
                 line[at..].trim_start_matches("listening on ").clone_into(&mut http);
             }
