@@ -16,10 +16,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use super::stall::Stall;
+
 /// Connections at once; a host has fewer jobs, and each job few threads.
 const CONNECTIONS_MAX: usize = 1024;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const HEADERS_MAX: usize = 64;
+/// A caller that takes no bytes for so long has gone.
+const STALL_TIMEOUT: Duration = Duration::from_mins(1);
 /// Bytes of a request's head; also what is read from a socket at once.
 const BUFFER_BYTES: usize = 512 << 10;
 /// Who may use the socket besides its owner.
@@ -179,7 +183,7 @@ where
         .header_read_timeout(HEADER_TIMEOUT)
         .max_headers(HEADERS_MAX)
         .max_buf_size(BUFFER_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Stall::new(stream, STALL_TIMEOUT)), service);
     let connection = graceful.watch(connection);
     tokio::spawn(async move {
         if let Err(error) = connection.await {

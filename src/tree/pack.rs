@@ -43,12 +43,22 @@ pub fn pack(
     if scan.roots.is_empty() {
         return Err(Error::NothingToSave(paths));
     }
-    let plan = Plan::new(&scan);
+    pack_scan(&scan, depot, memory, progress)
+}
+
+/// Packs what was found; it may have changed since.
+pub(super) fn pack_scan(
+    scan: &Scan,
+    depot: &dyn Depot,
+    memory: &Memory,
+    progress: &dyn Fn(u64, u64),
+) -> Result<Packed> {
+    let plan = Plan::new(scan);
     let mut contents = Contents::new(&plan, depot, memory, progress);
     contents.recall(memory);
     contents.read_missing()?;
     contents.repack()?;
-    contents.finish(&scan)
+    contents.finish(scan)
 }
 
 /// A file's content as far as it is known.

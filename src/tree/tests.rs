@@ -354,6 +354,44 @@ fn a_folder_is_never_lost_to_a_file() {
 }
 
 #[test]
+fn files_that_vanish_or_change_meanwhile_are_named_and_the_rest_is_saved() {
+    let (job, to, shelf) = (Job::new(), Job::new(), Shelf::default());
+    for name in ["stays", "goes", "grows", "first name"] {
+        job.write(&format!("t/{name}"), name.as_bytes());
+    }
+    job.write("t/large shrinks", &noise(9_000_000, 5));
+    fs_err::hard_link(job.path("t/first name"), job.path("t/second name")).unwrap();
+    job.write("single", b"s");
+    let roots = ["single", "t"].map(|path| job.base().root(path, false).unwrap());
+    let scan = walk::walk(roots.to_vec()).unwrap();
+    for gone in ["t/goes", "t/first name", "single"] {
+        fs_err::remove_file(job.path(gone)).unwrap();
+    }
+    job.write("t/grows", b"grown since it was listed");
+    let large = fs_err::OpenOptions::new().write(true).open(job.path("t/large shrinks")).unwrap();
+    large.set_len(5_000_000).unwrap();
+    let packed = super::pack::pack_scan(&scan, &shelf, &Memory::default(), &|_, _| ()).unwrap();
+    let mut kinds: Vec<(String, WarningKind)> = packed
+        .warnings
+        .iter()
+        .map(|warning| {
+            let name = warning.path.file_name().unwrap().to_string_lossy().into_owned();
+            (name, warning.kind.clone())
+        })
+        .collect();
+    kinds.sort_by(|a, b| a.0.cmp(&b.0));
+    let names: Vec<&str> = kinds.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["first name", "goes", "large shrinks", "single"]);
+    assert_eq!((&kinds[1].1, &kinds[2].1), (&WarningKind::Vanished, &WarningKind::Changed));
+    to.restore(&packed.manifest, &shelf).unwrap();
+    assert_eq!(fs_err::read(to.path("t/grows")).unwrap(), b"grown since it was listed");
+    assert_eq!(fs_err::read(to.path("t/stays")).unwrap(), b"stays");
+    let large = fs_err::read(to.path("t/large shrinks")).unwrap();
+    assert_eq!(large[..5_000_000], noise(9_000_000, 5)[..5_000_000]);
+    assert!(!to.path("t/goes").exists() && !to.path("single").exists());
+}
+
+#[test]
 fn several_paths_files_and_links_among_them() {
     let (from, to, shelf) = (Job::new(), Job::new(), Shelf::default());
     from.write("a/x", b"x");
