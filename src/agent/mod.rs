@@ -4,6 +4,7 @@ pub mod cache;
 pub mod cli;
 pub mod client;
 pub mod identity;
+mod locate;
 pub mod report;
 pub mod steps;
 pub mod template;

@@ -1,7 +1,7 @@
 //! The steps: what was typed, carried out and told.
 
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
@@ -11,7 +11,7 @@ use super::cli;
 use super::client::{Address, Client};
 use super::identity::Identity;
 use super::report::{self, Report, Size};
-use super::template::{self, TemplateError, Values};
+use super::template;
 use crate::model::{Key, KeyError};
 use crate::paths::{PORT, Paths};
 use crate::tree::Base;
@@ -20,8 +20,8 @@ use crate::tree::Base;
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
     /// The key cannot be computed; the job is at fault.
-    #[error(transparent)]
-    Template(#[from] TemplateError),
+    #[error("error computing cache key: {0}")]
+    Template(template::Error),
     /// The key is no key.
     #[error("the key `{text}` cannot be used: {source}")]
     Key {
@@ -100,13 +100,35 @@ impl Job {
     }
 
     fn key(&self, template: &str) -> Result<String, StepError> {
-        let key = template::render(template.trim(), self)?;
+        let Identity { provenance, checkout_key, .. } = &self.identity;
+        let context = template::Context {
+            branch: &provenance.branch,
+            revision: &provenance.revision,
+            build_num: &provenance.build,
+            checkout_key,
+            environment: &env,
+            open: &open,
+            working_dir: &self.base.working_directory,
+            home: Some(&self.base.home),
+            epoch_secs: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs()),
+            arch: &template::arch::of_this_host(),
+            os_arch: &template::arch::os_arch(),
+        };
+        let key = template::render(template.trim(), &context).map_err(StepError::Template)?;
         let key = key.trim().to_owned();
         match key.parse::<Key>() {
             Ok(_) => Ok(key),
             Err(source) => Err(StepError::Key { text: key, source }),
         }
     }
+}
+
+/// Without the path in its errors: the template's wording has it already.
+#[expect(clippy::disallowed_types, reason = "fs_err would name the path twice")]
+fn open(path: &Path) -> io::Result<Box<dyn Read>> {
+    Ok(Box::new(std::fs::File::open(path)?))
 }
 
 fn address(url: &str) -> Result<Address, StepError> {
@@ -119,51 +141,6 @@ fn address(url: &str) -> Result<Address, StepError> {
     match host {
         Some(host) if !host.is_empty() && !host.contains('/') => Ok(Address::Tcp(host.to_owned())),
         _ => Err(StepError::Url(url.to_owned())),
-    }
-}
-
-impl Values for Job {
-    fn field(&self, name: &str) -> Option<String> {
-        let provenance = &self.identity.provenance;
-        match name {
-            "Branch" => Some(provenance.branch.clone()),
-            "Revision" => Some(provenance.revision.clone()),
-            "BuildNum" => Some(provenance.build.clone()),
-            "CheckoutKey" => Some(self.identity.checkout_key.clone()),
-            _ => None,
-        }
-    }
-
-    fn environment(&self, name: &str) -> Option<String> {
-        env(name)
-    }
-
-    fn read(&self, path: &str, take: &mut dyn FnMut(&[u8])) -> (String, io::Result<()>) {
-        let opened = match path.strip_prefix("~/") {
-            Some(rest) => self.base.home.join(rest),
-            None => self.base.working_directory.join(path),
-        };
-        let mut read = || {
-            // fs_err would put the path into the message, where Go's wording has it already.
-            let mut file = fs_err::File::open(&opened)?.into_file();
-            let mut buffer = vec![0; 256 << 10];
-            loop {
-                match file.read(&mut buffer)? {
-                    0 => return Ok(()),
-                    read => take(&buffer[..read]),
-                }
-            }
-        };
-        (opened.display().to_string(), read())
-    }
-
-    fn epoch(&self) -> i64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-    }
-
-    fn cpu_info(&self) -> String {
-        fs_err::read_to_string("/proc/cpuinfo").unwrap_or_default()
     }
 }
 

@@ -1,165 +1,245 @@
-//! From nodes to text.
+//! A tree to text.
 
+use std::cell::Cell;
 use std::io;
+use std::path::Path;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
-use super::parse::{Action, Command, Operand};
+use super::parse::{Command, Function, Operand, Part, Pipeline, Template, Term, line_of};
+use super::{Context, Error, base64_of_digest};
+use crate::agent::locate;
 
-/// What Go's templates print for a map's missing entry.
-const NO_VALUE: &str = "<no value>";
-
-/// Where the values come from.
-pub trait Values {
-    /// `.Branch`, `.Revision`, `.BuildNum`, `.CheckoutKey`; nothing for a name that CircleCI does not have.
-    fn field(&self, name: &str) -> Option<String>;
-    /// `.Environment.NAME`
-    fn environment(&self, name: &str) -> Option<String>;
-    /// The path as it is opened (absolute, `~/` expanded), and the file's bytes fed to `take`.
-    fn read(&self, path: &str, take: &mut dyn FnMut(&[u8])) -> (String, io::Result<()>);
-    /// Seconds since 1970.
-    fn epoch(&self) -> i64;
-    /// What `/proc/cpuinfo` says, where there is one.
-    fn cpu_info(&self) -> String;
-}
-
-pub(super) fn action(action: &Action, values: &dyn Values) -> Result<String, String> {
-    let mut piped = None;
-    for command in &action.commands {
-        piped = Some(run(command, piped, values)?);
-    }
-    Ok(piped.unwrap_or_default())
-}
-
-fn run(command: &Command, piped: Option<String>, values: &dyn Values) -> Result<String, String> {
-    let [first, rest @ ..] = command.operands.as_slice() else { return Ok(String::new()) };
-    let fault = |what: String| {
-        let Command { place, text, .. } = command;
-        format!("{place}: executing \"cacheKey\" at <{text}>: {what}")
-    };
-    let mut arguments = Vec::new();
-    for operand in rest {
-        arguments.push(value(operand, values).map_err(|what| what.unwrap_or_else(&fault))?);
-    }
-    arguments.extend(piped);
-    if let Operand::Function(name) = first {
-        return call(name, &arguments, values).map_err(|error| match error {
-            CallError::Unknown => format!("{}: function {name:?} not defined", line(command)),
-            CallError::Failed(what) => fault(what),
-        });
-    }
-    if !arguments.is_empty() {
-        return Err(fault(format!("can't give argument to non-function {}", command.text)));
-    }
-    value(first, values).map_err(|what| what.unwrap_or_else(fault))
-}
-
-fn line(command: &Command) -> String {
-    let place = command.place.to_string();
-    place.split(':').next().unwrap_or_default().to_owned()
-}
-
-/// The inner result says whether the message is complete already, or lacks its place.
-fn value(operand: &Operand, values: &dyn Values) -> Result<String, Result<String, String>> {
-    match operand {
-        Operand::Text(text) => Ok(text.clone()),
-        Operand::Group(group) => action(group, values).map_err(Ok),
-        Operand::Field(name) => field(name, values).map_err(Err),
-        Operand::Function(name) => call(name, &[], values).map_err(|error| match error {
-            CallError::Unknown => Err(format!("function {name:?} not defined")),
-            CallError::Failed(what) => Err(what),
-        }),
-    }
-}
-
-fn field(name: &str, values: &dyn Values) -> Result<String, String> {
-    if let Some(variable) = name.strip_prefix("Environment.") {
-        if variable.contains('.') {
-            return Err(format!("can't evaluate field of a variable in .{name}"));
+impl Template {
+    /// Computes the text.
+    pub fn render(&self, context: &Context<'_>) -> Result<String, Error> {
+        let mut text = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(part) => text.push_str(part),
+                Part::Action(pipeline) => {
+                    let at = Cell::new(Node::Pipeline(pipeline));
+                    text.push_str(&Run { source: &self.source, context, at }.printed(pipeline)?);
+                }
+            }
         }
-        return Ok(values.environment(variable).unwrap_or_else(|| NO_VALUE.to_owned()));
+        Ok(text)
     }
-    values.field(name).ok_or_else(|| {
-        format!(".{name} is not known; there are .Branch, .BuildNum, .Revision, .CheckoutKey and .Environment.NAME")
-    })
 }
 
-enum CallError {
-    Unknown,
-    Failed(String),
+/// What an expression gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Value {
+    Text(String),
+    /// A variable that is not set; prints as `<no value>`, as Go has it.
+    Missing,
+    /// `.Environment` as a whole.
+    Environment,
+    /// `.` as a whole.
+    Dot,
 }
 
-fn call(name: &str, arguments: &[String], values: &dyn Values) -> Result<String, CallError> {
-    let wanted = match name {
-        "checksum" => 1,
-        "epoch" | "arch" | "os_arch" => 0,
-        _ => return Err(CallError::Unknown),
+impl Value {
+    /// Its type in Go, for errors.
+    fn type_name(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "string",
+            Self::Missing | Self::Environment => "map[string]string",
+            Self::Dot => "cache.TemplateValues",
+        }
+    }
+}
+
+/// One rendering under way.
+struct Run<'a> {
+    source: &'a str,
+    context: &'a Context<'a>,
+    /// What was looked at last: Go blames that for whatever goes wrong next.
+    at: Cell<Node<'a>>,
+}
+
+#[derive(Clone, Copy)]
+enum Node<'a> {
+    Pipeline(&'a Pipeline),
+    Command(&'a Command),
+    Operand(&'a Operand),
+}
+
+impl<'a> Run<'a> {
+    fn printed(&self, pipeline: &'a Pipeline) -> Result<String, Error> {
+        match self.pipeline(pipeline)? {
+            Value::Text(text) => Ok(text),
+            Value::Missing => Ok("<no value>".to_owned()),
+            // A whole environment in a key would never match again, and would tell secrets.
+            Value::Environment | Value::Dot => Err(self.error(
+                "Larder does not print a whole environment: name a variable, as in \
+                 `.Environment.NAME`",
+            )),
+        }
+    }
+
+    fn pipeline(&self, pipeline: &'a Pipeline) -> Result<Value, Error> {
+        self.at.set(Node::Pipeline(pipeline));
+        let mut value = None;
+        for command in &pipeline.commands {
+            value = Some(self.command(command, value)?);
+        }
+        Ok(value.expect("the parser makes no empty pipeline"))
+    }
+
+    fn command(&self, command: &'a Command, piped: Option<Value>) -> Result<Value, Error> {
+        let (first, arguments) =
+            command.operands.split_first().expect("the parser makes no empty command");
+        let has_arguments = !arguments.is_empty() || piped.is_some();
+        match &first.term {
+            Term::Function(..) => self.call(first, arguments, piped, Node::Command(command)),
+            Term::Field(names) => {
+                self.at.set(Node::Operand(first));
+                self.fields(Value::Dot, names, has_arguments)
+            }
+            Term::Chain(inner, names) => {
+                self.at.set(Node::Operand(first));
+                self.fields(self.operand(inner)?, names, has_arguments)
+            }
+            Term::Parens(pipeline) if has_arguments => {
+                Err(self.error(&format!("can't give argument to non-function {pipeline}")))
+            }
+            Term::Parens(pipeline) => self.pipeline(pipeline),
+            Term::Text(..) | Term::Dot if has_arguments => {
+                self.at.set(Node::Operand(first));
+                Err(self.error(&format!("can't give argument to non-function {first}")))
+            }
+            Term::Text(..) | Term::Dot => self.operand(first),
+        }
+    }
+
+    /// An operand as an argument, where functions are called without any.
+    fn operand(&self, operand: &'a Operand) -> Result<Value, Error> {
+        self.at.set(Node::Operand(operand));
+        match &operand.term {
+            Term::Function(..) => self.call(operand, &[], None, Node::Operand(operand)),
+            Term::Field(names) => self.fields(Value::Dot, names, false),
+            Term::Text(_, text) => Ok(Value::Text(text.clone())),
+            Term::Parens(pipeline) => self.pipeline(pipeline),
+            Term::Chain(inner, names) => self.fields(self.operand(inner)?, names, false),
+            Term::Dot => Ok(Value::Dot),
+        }
+    }
+
+    fn fields(&self, from: Value, names: &[String], has_arguments: bool) -> Result<Value, Error> {
+        let mut value = from;
+        for (at, name) in names.iter().enumerate() {
+            let called = has_arguments && at + 1 == names.len();
+            value = self.field(&value, name, called).map_err(|reason| self.error(&reason))?;
+        }
+        Ok(value)
+    }
+
+    fn field(&self, of: &Value, name: &str, called: bool) -> Result<Value, String> {
+        let found = match (of, name) {
+            (Value::Missing, _) => return Ok(Value::Missing),
+            (Value::Environment, _) if called => {
+                return Err(format!("{name} is not a method but has arguments"));
+            }
+            (Value::Environment, _) => {
+                let variable = (self.context.environment)(name);
+                return Ok(variable.map_or(Value::Missing, Value::Text));
+            }
+            (Value::Dot, "Environment") => Value::Environment,
+            (Value::Dot, "Branch") => Value::Text(self.context.branch.to_owned()),
+            (Value::Dot, "Revision") => Value::Text(self.context.revision.to_owned()),
+            (Value::Dot, "BuildNum") => Value::Text(self.context.build_num.to_owned()),
+            (Value::Dot, "CheckoutKey") => Value::Text(self.context.checkout_key.to_owned()),
+            _ => return Err(format!("can't evaluate field {name} in type {}", of.type_name())),
+        };
+        if called {
+            return Err(format!("{name} has arguments but cannot be invoked as function"));
+        }
+        Ok(found)
+    }
+
+    /// Calls the function that `function` names. What fails inside it is blamed on `whole`.
+    fn call(
+        &self,
+        function: &'a Operand,
+        arguments: &'a [Operand],
+        piped: Option<Value>,
+        whole: Node<'a>,
+    ) -> Result<Value, Error> {
+        self.at.set(Node::Operand(function));
+        let Term::Function(function) = &function.term else {
+            unreachable!("only functions are called");
+        };
+        let (wanted, got) = (function.arguments(), arguments.len() + usize::from(piped.is_some()));
+        if got != wanted {
+            let name = function.name();
+            return Err(
+                self.error(&format!("wrong number of args for {name}: want {wanted} got {got}"))
+            );
+        }
+        let argument = match arguments.first() {
+            Some(argument) => Some(self.operand(argument)?),
+            None => piped,
+        };
+        let argument = argument.map(text_or_reason).transpose();
+        let argument = argument.map_err(|reason| self.error(&reason))?.unwrap_or_default();
+        Ok(Value::Text(match function {
+            Function::Checksum => checksum(&argument, self.context).map_err(|reason| {
+                self.at.set(whole);
+                self.error(&format!("error calling checksum: {reason}"))
+            })?,
+            Function::Epoch => self.context.epoch_secs.to_string(),
+            Function::Arch => self.context.arch.to_owned(),
+            Function::OsArch => self.context.os_arch.to_owned(),
+        }))
+    }
+
+    fn error(&self, reason: &str) -> Error {
+        let (at, text) = match self.at.get() {
+            Node::Pipeline(pipeline) => (pipeline.at, pipeline.to_string()),
+            Node::Command(command) => (command.at, command.to_string()),
+            Node::Operand(operand) => (operand.at, operand.to_string()),
+        };
+        let line_start = self.source[..at].rfind('\n').map_or(0, |newline| newline + 1);
+        let (line, column) = (line_of(self.source, at), at - line_start);
+        Error::Execute { line, column, at: text, reason: reason.to_owned() }
+    }
+}
+
+fn text_or_reason(value: Value) -> Result<String, String> {
+    match value {
+        Value::Text(text) => Ok(text),
+        Value::Missing => Err("invalid value; expected string".to_owned()),
+        other => Err(format!("wrong type for value; expected string; got {}", other.type_name())),
+    }
+}
+
+/// The digest of a file's bytes; the error is Go's.
+fn checksum(path: &str, context: &Context<'_>) -> Result<String, String> {
+    let path = locate::absolute(Path::new(path), context.working_dir, context.home);
+    let failed = |verb: &str, cause: &io::Error| {
+        format!("{verb} {}: {}", path.display(), system_reason(cause))
     };
-    if arguments.len() != wanted {
-        let got = arguments.len();
-        let what = format!("wrong number of args for {name}: want {wanted} got {got}");
-        return Err(CallError::Failed(what));
-    }
-    match name {
-        "checksum" => checksum(&arguments[0], values).map_err(CallError::Failed),
-        "epoch" => Ok(values.epoch().to_string()),
-        "arch" => Ok(arch(&values.cpu_info())),
-        _ => Ok(os_arch()),
-    }
-}
-
-/// Base64 of SHA-256, with `_` in the place of `/`: CircleCI's own spelling, which is not the URL-safe
-/// one.
-fn checksum(path: &str, values: &dyn Values) -> Result<String, String> {
+    let mut file = (context.open)(&path).map_err(|cause| failed("open", &cause))?;
     let mut hasher = Sha256::new();
-    let (opened, read) = values.read(path, &mut |bytes| hasher.update(bytes));
-    match read {
-        Ok(()) => Ok(STANDARD.encode(hasher.finalize()).replace('/', "_")),
-        Err(error) => Err(format!("error calling checksum: open {opened}: {}", reason(&error))),
-    }
-}
-
-/// As Go words them.
-fn reason(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "no such file or directory".to_owned(),
-        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        io::ErrorKind::IsADirectory => "is a directory".to_owned(),
-        _ => error.to_string(),
-    }
-}
-
-/// `linux-amd64`: system and architecture in Go's words.
-pub fn os_arch() -> String {
-    let arch = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        "x86" => "386",
-        other => other,
-    };
-    let os = if std::env::consts::OS == "macos" { "darwin" } else { std::env::consts::OS };
-    format!("{os}-{arch}")
-}
-
-/// `arch1-linux-amd64-6_85`, as CircleCI has it: with the processor's family and model. Processors that
-/// have none (ARM) get `implementer_part`, so that unlike ones do not share what was built for one.
-pub fn arch(cpu_info: &str) -> String {
-    let number = |name: &str| {
-        cpu_info.lines().find_map(|line| {
-            let (key, value) = line.split_once(':')?;
-            (key.trim() == name).then(|| value.trim().to_owned())
-        })
-    };
-    let (first, second) = match (number("cpu family"), number("model")) {
-        (Some(family), Some(model)) => (family, model),
-        _ => {
-            (number("CPU implementer").unwrap_or_default(), number("CPU part").unwrap_or_default())
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(base64_of_digest(&hasher.finalize().into())),
+            Ok(length) => hasher.update(&buffer[..length]),
+            Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
+            Err(cause) => return Err(failed("read", &cause)),
         }
-    };
-    if first.is_empty() && second.is_empty() {
-        return format!("arch1-{}", os_arch());
     }
-    format!("arch1-{}-{first}_{second}", os_arch())
+}
+
+/// The system's reason as Go prints it: in lower case and without its number.
+pub(super) fn system_reason(cause: &io::Error) -> String {
+    let text = cause.to_string();
+    let text = text.rsplit_once(" (os error ").map_or(text.as_str(), |(reason, _)| reason);
+    let mut characters = text.chars();
+    match characters.next() {
+        Some(first) => first.to_lowercase().chain(characters).collect(),
+        None => String::new(),
+    }
 }
