@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 /// The port on loopback.
 pub const PORT: u16 = 7878;
 
+/// The socket of a daemon that runs as root.
+pub const SYSTEM_SOCKET: &str = "/run/larder.sock";
+
 /// The default places for whoever runs this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
@@ -26,11 +29,7 @@ impl Paths {
         let memories =
             folder("XDG_CACHE_HOME").unwrap_or_else(|| home.join(".cache")).join("larder/trees");
         if is_root {
-            return Self {
-                data: "/var/lib/larder".into(),
-                socket: "/run/larder.sock".into(),
-                memories,
-            };
+            return Self { data: "/var/lib/larder".into(), socket: SYSTEM_SOCKET.into(), memories };
         }
         let data =
             folder("XDG_STATE_HOME").unwrap_or_else(|| home.join(".local/state")).join("larder");

@@ -13,7 +13,7 @@ use super::identity::Identity;
 use super::report::{self, Report, Size};
 use super::template;
 use crate::model::{Key, KeyError};
-use crate::paths::{PORT, Paths};
+use crate::paths::{PORT, Paths, SYSTEM_SOCKET};
 use crate::tree::Base;
 
 /// Why the process ends with 1.
@@ -85,8 +85,14 @@ impl Job {
         let identity = Identity::new(&env, common.project.as_deref());
         let address = match &common.url {
             Some(url) => address(url)?,
-            None if paths.socket.exists() => Address::Unix(paths.socket.clone()),
-            None => Address::Tcp(format!("127.0.0.1:{PORT}")),
+            // A job that is not root's finds the daemon of its own user first, then the host's.
+            None => [paths.socket.as_path(), Path::new(SYSTEM_SOCKET)]
+                .into_iter()
+                .find(|socket| socket.exists())
+                .map_or_else(
+                    || Address::Tcp(format!("127.0.0.1:{PORT}")),
+                    |socket| Address::Unix(socket.to_owned()),
+                ),
         };
         let working_directory = std::env::current_dir().map_err(StepError::WorkingDirectory)?;
         let home = env("HOME").map_or_else(|| PathBuf::from("/"), PathBuf::from);

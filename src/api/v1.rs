@@ -116,6 +116,17 @@ pub struct StoredBlob {
     pub size_bytes: u64,
 }
 
+/// The answer to `GET …/packs/{digest}/local`: the pack is on the host, and stays for an hour.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "daemon", derive(utoipa::ToSchema))]
+pub struct LocalPack {
+    /// The file, for callers whom the host lets read it; others ask for the pack itself. Its bytes
+    /// are to be verified like any others.
+    pub path: String,
+    /// Its length.
+    pub size_bytes: u64,
+}
+
 /// The answer to `POST …/packs/{digest}/verify`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "daemon", derive(utoipa::ToSchema))]

@@ -4,6 +4,7 @@
 mod connection;
 mod depot;
 mod error;
+mod local;
 mod upload;
 
 use std::ops::Range;
@@ -20,6 +21,7 @@ use crate::api::v1;
 use crate::model::{Digest, Manifest, Project};
 use connection::{Body, Connection, full};
 pub use error::ClientError;
+use local::LocalPacks;
 
 /// Where the daemon listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,12 +54,13 @@ pub struct Client {
     address: Address,
     project: Project,
     idle: Mutex<Vec<Connection>>,
+    local: LocalPacks,
 }
 
 impl Client {
     /// Does not connect yet.
     pub fn new(address: Address, project: Project) -> Self {
-        Self { address, project, idle: Mutex::default() }
+        Self { address, project, idle: Mutex::default(), local: LocalPacks::default() }
     }
 
     /// Where the daemon is.

@@ -19,6 +19,7 @@ use super::{blobs, caches, host};
         caches::find_chunks,
         blobs::store_pack,
         blobs::read_pack,
+        blobs::local_pack,
         blobs::verify_pack,
         blobs::store_manifest,
         blobs::read_manifest,
