@@ -1,7 +1,9 @@
 //! Blobs as a project sees them: only its own.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -13,51 +15,55 @@ use crate::model::{Digest, Project};
 
 /// Pieces of a blob under way from the network to the disk.
 const QUEUED_MAX: usize = 8;
-const ON_HOST: u8 = 1;
-const IN_BACKEND: u8 = 2;
+/// What the backend was seen to have is believed for so long.
+const BELIEVED_FOR: Duration = Duration::from_hours(1);
 
-/// Which project has which blob, on the host and in the backend. Kept in the index: what is lost is
-/// found out again by asking the backend.
+/// Which project has which blob: on the host, as the index remembers, and in the backend, as this process
+/// saw it. The latter is never written down: the next daemon may have another backend behind it, or one
+/// that was emptied, and a pack that is not uploaded for such a reason makes every later save worthless.
 #[derive(Debug)]
-pub(super) struct Owners(Map);
+pub(super) struct Owners {
+    on_host: Map,
+    in_backend: Mutex<HashMap<(Project, Digest), Instant>>,
+}
 
 impl Owners {
-    pub(super) fn new(map: Map) -> Self {
-        Self(map)
+    pub(super) fn new(on_host: Map) -> Self {
+        Self { on_host, in_backend: Mutex::default() }
     }
 
     fn key(project: &Project, digest: &Digest) -> Vec<u8> {
         [project.as_str().as_bytes(), &[0], digest.as_bytes()].concat()
     }
 
-    fn flags(&self, project: &Project, digest: &Digest) -> u8 {
-        let value = self.0.get(Self::key(project, digest)).ok().flatten();
-        value.and_then(|value| value.first().copied()).unwrap_or(0)
-    }
-
-    fn note(&self, project: &Project, digest: &Digest, flag: u8) {
-        let flags = self.flags(project, digest);
-        if flags & flag == 0
-            && let Err(error) = self.0.put(Self::key(project, digest), &[flags | flag])
+    pub(super) fn note_host(&self, project: &Project, digest: &Digest) {
+        if !self.on_host(project, digest)
+            && let Err(error) = self.on_host.put(Self::key(project, digest), &[])
         {
             tracing::warn!(%error, "the index did not take a note; it will be found out again");
         }
     }
 
-    pub(super) fn note_host(&self, project: &Project, digest: &Digest) {
-        self.note(project, digest, ON_HOST);
+    fn on_host(&self, project: &Project, digest: &Digest) -> bool {
+        self.on_host.get(Self::key(project, digest)).is_ok_and(|note| note.is_some())
     }
 
     pub(super) fn note_backend(&self, project: &Project, digest: &Digest) {
-        self.note(project, digest, IN_BACKEND);
+        self.seen().insert((project.clone(), *digest), Instant::now());
     }
 
     pub(super) fn in_backend(&self, project: &Project, digest: &Digest) -> bool {
-        self.flags(project, digest) & IN_BACKEND != 0
+        let mut seen = self.seen();
+        let wanted = (project.clone(), *digest);
+        let fresh = seen.get(&wanted).is_some_and(|since| since.elapsed() < BELIEVED_FOR);
+        if !fresh {
+            seen.remove(&wanted);
+        }
+        fresh
     }
 
-    fn on_host(&self, project: &Project, digest: &Digest) -> bool {
-        self.flags(project, digest) & ON_HOST != 0
+    fn seen(&self) -> MutexGuard<'_, HashMap<(Project, Digest), Instant>> {
+        self.in_backend.lock().expect("no panics while notes are held")
     }
 }
 
@@ -133,19 +139,13 @@ impl Larder {
         if self.0.disk.contains(digest).is_none() {
             return self.fill(project, kind, digest).await;
         }
-        if self.0.blobs.on_host(project, digest) || self.0.blobs.in_backend(project, digest) {
+        // It is there, but perhaps another project's: only the own part of the backend decides.
+        if self.0.blobs.on_host(project, digest)
+            || self.is_in_backend(project, kind, digest).await?
+        {
             return Ok(());
         }
-        // It is there, but perhaps another project's: only the own part of the backend decides.
-        let path = blob_path(project, kind, digest)?;
-        match self.0.backend.head(&path).await {
-            Ok(_) => {
-                self.0.blobs.note_backend(project, digest);
-                Ok(())
-            }
-            Err(error) if error.is_not_found() => Err(absent(project, kind, digest)),
-            Err(error) => Err(error.into()),
-        }
+        Err(absent(project, kind, digest))
     }
 
     /// A whole blob of the project, verified.
@@ -184,10 +184,20 @@ impl Larder {
     pub(super) async fn has_pack(&self, project: &Project, digest: &Digest) -> Result<bool> {
         let on_host =
             self.0.disk.contains(digest).is_some() && self.0.blobs.on_host(project, digest);
-        if on_host || self.0.blobs.in_backend(project, digest) {
+        Ok(on_host || self.is_in_backend(project, BlobKind::Pack, digest).await?)
+    }
+
+    /// Whether the backend has a blob of the project; asked only when it was not seen there lately.
+    pub(super) async fn is_in_backend(
+        &self,
+        project: &Project,
+        kind: BlobKind,
+        digest: &Digest,
+    ) -> Result<bool> {
+        if self.0.blobs.in_backend(project, digest) {
             return Ok(true);
         }
-        match self.0.backend.head(&blob_path(project, BlobKind::Pack, digest)?).await {
+        match self.0.backend.head(&blob_path(project, kind, digest)?).await {
             Ok(_) => {
                 self.0.blobs.note_backend(project, digest);
                 Ok(true)

@@ -88,9 +88,7 @@ impl Larder {
             Manifest::decode(&bytes).map_err(|error| Error::new(ErrorKind::NotFound, error))?;
         let mut uploads = Vec::new();
         for pack in &manifest.packs {
-            if !self.0.blobs.in_backend(project, &pack.digest) {
-                uploads.push(self.upload_pack(record, *pack));
-            }
+            uploads.push(self.upload_pack(record, *pack));
         }
         let mut uploads = futures_util::stream::iter(uploads).buffer_unordered(UPLOADS_MAX);
         while let Some(uploaded) = uploads.next().await {
@@ -101,6 +99,9 @@ impl Larder {
     }
 
     async fn upload_pack(&self, record: &Record, pack: PackRef) -> Result<()> {
+        if self.is_in_backend(&record.project, BlobKind::Pack, &pack.digest).await? {
+            return Ok(());
+        }
         let bytes =
             self.read_blob(&record.project, BlobKind::Pack, &pack.digest, PACK_BYTES_MAX).await?;
         let border = pack.table_range().start;

@@ -121,6 +121,20 @@ impl Host {
         Self { larder: larder.unwrap(), counters, folder }
     }
 
+    /// The next daemon on the same data folder, index and all.
+    async fn restart(self, backend: &Arc<Moody>) -> Self {
+        let Self { larder, folder, .. } = self;
+        larder.checkpoint().unwrap();
+        drop(larder);
+        // Tasks of the first daemon hold its disk for a moment still; a process that ends does not.
+        let config = disk::Config { root: folder.path().join("data") };
+        while let Err(error) = Disk::open(&config, disk::Metrics::noop()) {
+            assert!(matches!(error, disk::Error::Locked { .. }), "{error}");
+            tokio::task::yield_now().await;
+        }
+        Self::open(backend, folder, Clock::system())
+    }
+
     async fn flushed(&self) {
         let larder = self.larder.clone();
         let flusher = tokio::spawn(async move { larder.run_flusher().await });
@@ -310,12 +324,7 @@ async fn what_was_acknowledged_survives_a_restart_and_is_flushed() {
         found.entry.is_some() && found.warnings.len() == 1,
         "served from the host, with a warning"
     );
-    let Host { larder, folder, .. } = host;
-    drop(larder);
-    // Tasks of the first daemon still hold its disk for a moment; a process that ends does not.
-    let lock = folder.path().join("data/LOCK");
-    fs_err::rename(&lock, folder.path().join("old-lock")).unwrap();
-    let host = Host::open(&backend, folder, Clock::system());
+    let host = host.restart(&backend).await;
     assert_eq!(host.restore(&["k"]).await.as_deref(), Some("k"));
     backend.down.store(false, Ordering::SeqCst);
     host.flushed().await;
@@ -423,4 +432,18 @@ async fn a_save_on_packs_that_are_gone_is_refused() {
     let manifest = host.store(&manifest.encode()).await;
     let save = host.larder.save_cache(&project(), &Scope::shared(), new("k", manifest)).await;
     assert_eq!(save.unwrap_err().kind(), ErrorKind::Stale);
+}
+
+#[tokio::test]
+async fn another_backend_gets_everything_that_is_built_on() {
+    let (first, second) = (Moody::new(false), Moody::new(false));
+    let host = Host::new(&first);
+    host.save("k", b"the same tree").await;
+    host.flushed().await;
+    let host = host.restart(&second).await;
+    host.save("k", b"the same tree").await;
+    host.flushed().await;
+    let cold = Host::new(&second);
+    let manifest = cold.found(&["k"]).await.entry.unwrap().manifest;
+    assert!(cold.pack(&manifest).await.is_ok(), "the pack went to the new backend too");
 }
