@@ -14,7 +14,7 @@ use crate::disk::{Blob, Ingest, Map};
 use crate::model::{Digest, Project};
 
 /// Pieces of a blob under way from the network to the disk.
-const QUEUED_MAX: usize = 8;
+const QUEUED_MAX: usize = 4;
 /// What the backend was seen to have is believed for so long.
 const BELIEVED_FOR: Duration = Duration::from_hours(1);
 

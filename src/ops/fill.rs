@@ -18,7 +18,8 @@ use crate::model::{Digest, Manifest, PackRef, PackTable, Project};
 
 /// Fills under way at once. More would share the same link.
 const FILLS_MAX: usize = 8;
-const QUEUED_MAX: usize = 8;
+/// Pieces of one fill between the network and the disk.
+const QUEUED_MAX: usize = 2;
 
 /// Fills under way.
 #[derive(Debug)]
