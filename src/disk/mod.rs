@@ -1,6 +1,6 @@
 //! The content-addressed copies on the host. Everything here blocks: callers cross over with
-//! `spawn_blocking`. A budget with eviction and a background scrub will stand beside [`ingest`] and
-//! [`read`]: `Disk::ingest` is where room is reserved, [`Lease`] is what eviction must respect.
+//! `spawn_blocking`. A budget with eviction and a background scrub will stand beside this:
+//! [`Disk::ingest`] is where room is reserved, [`Lease`] is what eviction must respect.
 
 mod blob;
 mod error;

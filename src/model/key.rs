@@ -42,7 +42,7 @@ impl Key {
         &self.0
     }
 
-    /// The key as one segment of an object's path; see [`escape`].
+    /// The key as one segment of an object's path.
     pub fn escaped(&self) -> String {
         escape(&self.0)
     }
