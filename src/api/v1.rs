@@ -116,16 +116,9 @@ pub struct StoredBlob {
     pub size_bytes: u64,
 }
 
-/// The answer to `GET …/packs/{digest}/local`: the pack is on the host, and stays for an hour.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "daemon", derive(utoipa::ToSchema))]
-pub struct LocalPack {
-    /// The file, for callers whom the host lets read it; others ask for the pack itself. Its bytes
-    /// are to be verified like any others.
-    pub path: String,
-    /// Its length.
-    pub size_bytes: u64,
-}
+/// What `GET …/packs/{digest}/descriptor` asks to upgrade to: after the answer the caller writes a byte,
+/// and the daemon a byte that carries the pack's file, open for reading (`SCM_RIGHTS`, unix(7)).
+pub const DESCRIPTOR_PROTOCOL: &str = "larder-descriptor";
 
 /// The answer to `POST …/packs/{digest}/verify`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

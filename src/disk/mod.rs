@@ -129,11 +129,6 @@ impl Disk {
         self.0.layout.outbox()
     }
 
-    /// Where a blob lies, if it is there.
-    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
-        self.0.layout.blob(digest)
-    }
-
     /// The data folder.
     pub fn root(&self) -> &Path {
         self.0.layout.root()

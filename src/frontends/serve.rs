@@ -4,13 +4,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
@@ -19,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use super::stall::Stall;
 
 /// Connections at once; a host has fewer jobs, and each job few threads.
-const CONNECTIONS_MAX: usize = 1024;
+const CONNECTIONS_MAX: u32 = 1024;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const HEADERS_MAX: usize = 64;
 /// A caller that takes no bytes for so long has gone.
@@ -127,14 +127,21 @@ pub async fn serve(
     mut stop: watch::Receiver<bool>,
     drain: Duration,
 ) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let graceful = GracefulShutdown::new();
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
+    let transport = match listener {
+        Listener::Unix(..) => Transport::Unix,
+        Listener::Tcp(_) => Transport::Tcp,
+    };
+    let router = router.layer(Extension(transport));
     loop {
-        let permit = room.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let permit = tokio::select! {
+            permit = room.clone().acquire_owned() => permit.expect("the semaphore is never closed"),
+            () = stopped(&mut stop) => break,
+        };
         tokio::select! {
             accepted = accept(&listener) => match accepted {
-                Ok(Stream::Unix(stream)) => attend(stream, &router, &graceful, permit),
-                Ok(Stream::Tcp(stream)) => attend(stream, &router, &graceful, permit),
+                Ok(Stream::Unix(stream)) => attend(stream, &router, stop.clone(), permit),
+                Ok(Stream::Tcp(stream)) => attend(stream, &router, stop.clone(), permit),
                 Err(error) => {
                     // Out of file descriptors, mostly: the connections at hand will give some back.
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -145,7 +152,8 @@ pub async fn serve(
         }
     }
     drop(listener);
-    if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
+    let all_ended = room.acquire_many(CONNECTIONS_MAX);
+    if tokio::time::timeout(drain, all_ended).await.is_err() {
         tracing::warn!("some requests did not end in time and are cut off");
     }
 }
@@ -153,6 +161,13 @@ pub async fn serve(
 /// Ends when `stop` says so, or nobody is left who could.
 pub async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _nobody_left = stop.wait_for(|stop| *stop).await.is_err();
+}
+
+/// How a request came, for handlers that do more for callers on this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Transport {
+    Unix,
+    Tcp,
 }
 
 enum Stream {
@@ -173,8 +188,12 @@ async fn accept(listener: &Listener) -> io::Result<Stream> {
     }
 }
 
-fn attend<S>(stream: S, router: &Router, graceful: &GracefulShutdown, permit: OwnedSemaphorePermit)
-where
+fn attend<S>(
+    stream: S,
+    router: &Router,
+    mut stop: watch::Receiver<bool>,
+    permit: OwnedSemaphorePermit,
+) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let service = TowerToHyperService::new(router.clone());
@@ -183,10 +202,18 @@ where
         .header_read_timeout(HEADER_TIMEOUT)
         .max_headers(HEADERS_MAX)
         .max_buf_size(BUFFER_BYTES)
-        .serve_connection(TokioIo::new(Stall::new(stream, STALL_TIMEOUT)), service);
-    let connection = graceful.watch(connection);
+        .serve_connection(TokioIo::new(Stall::new(stream, STALL_TIMEOUT)), service)
+        .with_upgrades();
     tokio::spawn(async move {
-        if let Err(error) = connection.await {
+        let mut connection = pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = stopped(&mut stop) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
             tracing::debug!(%error, "a connection ended");
         }
         drop(permit);

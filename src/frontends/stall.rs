@@ -23,6 +23,10 @@ impl<S> Stall<S> {
         Self { inner, limit, timer: Box::pin(sleep(limit)), waiting: false }
     }
 
+    pub(super) fn into_inner(self) -> S {
+        self.inner
+    }
+
     fn watch<T>(
         &mut self,
         context: &mut Context<'_>,

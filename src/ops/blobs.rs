@@ -1,7 +1,6 @@
 //! Blobs as a project sees them: only its own.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -117,16 +116,6 @@ impl Larder {
             ErrorKind::Internal,
             format!("blob {digest} cannot be kept on the host's disk"),
         ))
-    }
-
-    /// Where a pack of the project lies on this host, for a job that may read the data folder itself. It
-    /// stays there for as long as any restore takes.
-    pub async fn local_pack(&self, project: &Project, digest: &Digest) -> Result<(PathBuf, u64)> {
-        let lease = self.0.disk.lease([*digest]);
-        let size_bytes = self.open_blob(project, BlobKind::Pack, digest).await?.size_bytes;
-        self.0.held.hold(lease);
-        let path = self.0.disk.blob_path(digest);
-        Ok((std::path::absolute(&path).unwrap_or(path), size_bytes))
     }
 
     /// Sees to it that a blob of the project is on the host's disk.

@@ -2,8 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 
-use crate::house::Daemon;
+use crate::house::{Daemon, Job, blobs, noise};
 
 /// Sends bytes as they are and gives status line, head and body of the answer.
 fn exchange(daemon: &Daemon, request: &[u8]) -> (String, String) {
@@ -101,6 +102,62 @@ fn a_head_without_end_is_cut_off() {
     let (head, _) =
         exchange(&daemon, format!("GET /healthz HTTP/1.1\r\nHost: x\r\n{flood}\r\n").as_bytes());
     assert!(head.starts_with("HTTP/1.1 431"), "{head}");
+}
+
+#[test]
+fn a_pack_is_handed_over_open_to_callers_on_the_unix_socket_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(folder.path(), "memory:");
+    let job = Job::new(&daemon.url());
+    job.write("x/file", noise(100_000, 7));
+    job.step(&["save-cache", "--key", "k", "--path", "x"]);
+    let mut found = 0;
+    for blob in blobs(folder.path()) {
+        let digest = blob.file_name().unwrap().to_str().unwrap();
+        let path = format!("/v1/projects/local/packs/{digest}/descriptor");
+        let head = "Host: x\r\nConnection: upgrade\r\nUpgrade: larder-descriptor\r\n\r\n";
+        let (refused, _) = exchange(
+            &daemon,
+            format!("GET {path} HTTP/1.1\r\nConnection: close\r\n{head}").as_bytes(),
+        );
+        assert!(refused.starts_with("HTTP/1.1 426"), "{refused}");
+        let strangers = path.replace("local", "strangers");
+        for (path, status) in [(&path, "101"), (&strangers, "404")] {
+            let mut stream = UnixStream::connect(daemon.url().trim_start_matches("unix:")).unwrap();
+            stream.write_all(format!("GET {path} HTTP/1.1\r\n{head}").as_bytes()).unwrap();
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                answer.push(byte[0]);
+            }
+            let answer = String::from_utf8(answer).unwrap();
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+            if status == "101" {
+                stream.write_all(&[1]).unwrap();
+                let mut file = fs_err::File::from_parts(descriptor(&stream).into(), &blob);
+                let mut bytes = Vec::new();
+                file.read_to_end(&mut bytes).unwrap();
+                assert_eq!(bytes, fs_err::read(&blob).unwrap());
+                assert!(file.write_all(b"x").is_err(), "it is for reading only");
+                found += 1;
+            }
+        }
+    }
+    assert!(found >= 2, "a pack and a manifest at least");
+}
+
+fn descriptor(stream: &UnixStream) -> std::os::fd::OwnedFd {
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut message = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    let slices = &mut [std::io::IoSliceMut::new(&mut byte)];
+    recvmsg(stream, slices, &mut message, RecvFlags::empty()).unwrap();
+    let Some(RecvAncillaryMessage::ScmRights(mut descriptors)) = message.drain().next() else {
+        panic!("no descriptor came")
+    };
+    descriptors.next().unwrap()
 }
 
 #[test]

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper::header::{self, HeaderValue};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -19,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::{ANSWER_TIMEOUT, Address, CONNECT_TIMEOUT, ClientError};
+use crate::api::v1::DESCRIPTOR_PROTOCOL;
 use crate::api::{Problem, ProblemCode};
 
 /// At most so much is read from the socket at once.
@@ -102,6 +104,33 @@ impl Connection {
             receive(answer, into, limit).await
         })
     }
+
+    /// Leaves HTTP for the descriptor protocol; `then` gets the bare socket, which must be a unix one.
+    pub(super) fn upgrade<T, F: Future<Output = io::Result<T>>>(
+        mut self,
+        mut request: Request<()>,
+        then: impl FnOnce(TokioIo<UnixStream>) -> F,
+    ) -> Result<T, ClientError> {
+        let headers = request.headers_mut();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static(DESCRIPTOR_PROTOCOL));
+        let broken = |error: io::Error| ClientError::Protocol(error.to_string());
+        self.runtime.block_on(async {
+            let upgraded = timeout(ANSWER_TIMEOUT, async {
+                let request = request.map(|()| full(Bytes::new()));
+                let answer = self.sender.send_request(request).await?;
+                hyper::upgrade::on(answer).await
+            });
+            let upgraded =
+                upgraded.await.map_err(|_| ClientError::Timeout(ANSWER_TIMEOUT.as_secs()))?;
+            let parts = upgraded
+                .map_err(ClientError::Broken)?
+                .downcast::<TokioIo<UnixStream>>()
+                .map_err(|_| ClientError::Protocol("this is no unix socket".to_owned()))?;
+            let then = timeout(CONNECT_TIMEOUT, then(parts.io)).await;
+            then.map_err(|_| ClientError::Timeout(CONNECT_TIMEOUT.as_secs()))?.map_err(broken)
+        })
+    }
 }
 
 async fn shake_hands<S>(stream: S) -> Result<SendRequest<Body>, ClientError>
@@ -113,7 +142,7 @@ where
     let (sender, connection) =
         builder.handshake(TokioIo::new(stream)).await.map_err(ClientError::Broken)?;
     tokio::spawn(async move {
-        if let Err(error) = connection.await {
+        if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%error, "the connection to the daemon ended");
         }
     });

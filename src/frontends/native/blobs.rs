@@ -16,7 +16,7 @@ use super::error::Refusal;
 use super::extract::Named;
 use super::range::{Span, requested};
 use crate::api::ProblemCode;
-use crate::api::v1::{LocalPack, StoredBlob, VerifiedBlob};
+use crate::api::v1::{StoredBlob, VerifiedBlob};
 use crate::disk::Blob;
 use crate::model::{Digest, Manifest, PackRef, Project};
 use crate::ops::BlobKind;
@@ -105,18 +105,6 @@ pub(super) async fn read_manifest(
 ) -> Result<Response, Refusal> {
     let blob = state.larder.open_blob(&project, BlobKind::Manifest, &digest).await?;
     answer(blob, &digest, &headers)
-}
-
-/// Where does a pack lie on this host? A job that may read the data folder saves the way through the socket.
-#[utoipa::path(get, path = "/v1/projects/{project}/packs/{digest}/local",
-    params(("project" = String, Path), ("digest" = String, Path)),
-    responses((status = 200, body = LocalPack), (status = "default", body = crate::api::Problem)))]
-pub(super) async fn local_pack(
-    State(state): State<super::State>,
-    Named((project, digest)): Named<(Project, Digest)>,
-) -> Result<Json<LocalPack>, Refusal> {
-    let (path, size_bytes) = state.larder.local_pack(&project, &digest).await?;
-    Ok(Json(LocalPack { path: path.display().to_string(), size_bytes }))
 }
 
 /// Have the host read a pack anew that was found wrong, and replace it if it is.

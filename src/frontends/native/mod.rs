@@ -2,6 +2,7 @@
 
 mod blobs;
 mod caches;
+mod descriptor;
 mod error;
 mod extract;
 mod host;
@@ -51,7 +52,7 @@ pub fn router(state: State) -> Router {
         .route("/chunks/find", post(caches::find_chunks))
         .route("/packs", post(blobs::store_pack))
         .route("/packs/{digest}", get(blobs::read_pack))
-        .route("/packs/{digest}/local", get(blobs::local_pack))
+        .route("/packs/{digest}/descriptor", get(descriptor::hand_over_pack))
         .route("/packs/{digest}/verify", post(blobs::verify_pack))
         .route("/manifests", post(blobs::store_manifest))
         .route("/manifests/{digest}", get(blobs::read_manifest));

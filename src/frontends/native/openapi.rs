@@ -4,7 +4,7 @@ use axum::http::header;
 use axum::response::IntoResponse;
 use utoipa::OpenApi;
 
-use super::{blobs, caches, host};
+use super::{blobs, caches, descriptor, host};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -19,7 +19,7 @@ use super::{blobs, caches, host};
         caches::find_chunks,
         blobs::store_pack,
         blobs::read_pack,
-        blobs::local_pack,
+        descriptor::hand_over_pack,
         blobs::verify_pack,
         blobs::store_manifest,
         blobs::read_manifest,
