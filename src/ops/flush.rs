@@ -1,5 +1,6 @@
 //! From the outbox to the backend: in order, again and again until it is there.
 
+use std::io::{self, Read};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -9,12 +10,11 @@ use tokio::time::Instant;
 use super::catalog::{self, BlobKind, blob_path, claim_path, entry_path};
 use super::outbox::Record;
 use super::{Error, ErrorKind, Larder, OutboxState, Result, frames};
-use crate::model::{Digest, Manifest, PackRef};
+use crate::disk::Disk;
+use crate::model::{Digest, Hasher, Manifest, PackRef};
 
 /// Packs on their way at once. Each is in memory, compressed.
 const UPLOADS_MAX: usize = 2;
-/// A pack that is larger is streamed by nobody yet.
-const PACK_BYTES_MAX: u64 = 128 << 20;
 const BACKOFF_MIN: Duration = Duration::from_millis(500);
 const BACKOFF_MAX: Duration = Duration::from_mins(1);
 
@@ -94,7 +94,9 @@ impl Larder {
         while let Some(uploaded) = uploads.next().await {
             uploaded?;
         }
-        self.upload_blob(record, BlobKind::Manifest, &digest, bytes, 0).await?;
+        let encoded = frames::encode(&*bytes, bytes.len() as u64, 0)
+            .map_err(|error| Error::new(ErrorKind::Internal, error))?;
+        self.upload_blob(record, BlobKind::Manifest, &digest, encoded).await?;
         self.upload_entry(record).await
     }
 
@@ -102,10 +104,22 @@ impl Larder {
         if self.is_in_backend(&record.project, BlobKind::Pack, &pack.digest).await? {
             return Ok(());
         }
-        let bytes =
-            self.read_blob(&record.project, BlobKind::Pack, &pack.digest, PACK_BYTES_MAX).await?;
-        let border = pack.table_range().start;
-        self.upload_blob(record, BlobKind::Pack, &pack.digest, bytes, border).await
+        let encoded = self.encode_pack(record, &pack).await?;
+        self.upload_blob(record, BlobKind::Pack, &pack.digest, encoded).await
+    }
+
+    /// The pack as it lies in the backend; read piece by piece, and verified on the way.
+    async fn encode_pack(&self, record: &Record, pack: &PackRef) -> Result<Vec<u8>> {
+        let (digest, border) = (pack.digest, pack.table_range().start);
+        for _ in 0..2 {
+            self.bring(&record.project, BlobKind::Pack, &digest).await?;
+            let disk = self.0.disk.clone();
+            let encoding = tokio::task::spawn_blocking(move || encode(&disk, &digest, border));
+            if let Some(encoded) = encoding.await?? {
+                return Ok(encoded);
+            }
+        }
+        Err(Error::new(ErrorKind::Corrupt, format!("pack {digest} rots as fast as it is fetched")))
     }
 
     async fn upload_blob(
@@ -113,12 +127,9 @@ impl Larder {
         record: &Record,
         kind: BlobKind,
         digest: &Digest,
-        bytes: Vec<u8>,
-        border: u64,
+        encoded: Vec<u8>,
     ) -> Result<()> {
         let path = blob_path(&record.project, kind, digest)?;
-        let encoded = tokio::task::spawn_blocking(move || frames::encode(&bytes, border)).await?;
-        let encoded = encoded.map_err(|error| Error::new(ErrorKind::Internal, error))?;
         match self.0.backend.put(&path, Body::from(encoded), PutMode::Create).await {
             Ok(_) => {}
             Err(error) if error.kind() == larder_backends::ErrorKind::AlreadyExists => {}
@@ -157,5 +168,30 @@ impl Larder {
             backend.delete(&[path]).await?;
         }
         Ok(())
+    }
+}
+
+/// Nothing when the blob is absent, or was wrong and is quarantined now.
+fn encode(disk: &Disk, digest: &Digest, border: u64) -> Result<Option<Vec<u8>>> {
+    let Some(blob) = disk.open_blob(digest)? else { return Ok(None) };
+    let mut hashing = Hashing { inner: &blob.file, hasher: Hasher::new() };
+    let encoded = frames::encode(&mut hashing, blob.size_bytes, border);
+    if hashing.hasher.finish() == *digest {
+        return encoded.map(Some).map_err(|error| Error::new(ErrorKind::Internal, error));
+    }
+    disk.verify(digest)?;
+    Ok(None)
+}
+
+struct Hashing<R> {
+    inner: R,
+    hasher: Hasher,
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..read]);
+        Ok(read)
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Format: `contrib/seekable_format/zstd_seekable_compression_format.md` in zstd's repository.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::ops::Range;
 
 use super::{Error, ErrorKind, Result};
@@ -19,22 +19,23 @@ const SEEKABLE_MAGIC: u32 = 0x8F92_EAB1;
 const FOOTER_BYTES: u64 = 9;
 const FRAMES_MAX: u32 = 1 << 16;
 
-/// Compresses `plain`. A frame ends at `border`, so that what follows can be read by itself.
-pub(super) fn encode(plain: &[u8], border: u64) -> io::Result<Vec<u8>> {
+/// Compresses the `len` bytes of `plain`. A frame ends at `border`, so that what follows can be read by
+/// itself.
+pub(super) fn encode(mut plain: impl Read, len: u64, border: u64) -> io::Result<Vec<u8>> {
     let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
-    let mut out = Vec::with_capacity(plain.len() / 3 + 1024);
+    let mut out = Vec::with_capacity(place(len) / 3 + 1024);
     let mut frames = Vec::new();
-    let len = plain.len() as u64;
+    let mut frame = vec![0; place(len.min(FRAME_BYTES))];
+    let mut compressed = vec![0; zstd::zstd_safe::compress_bound(frame.len())];
     let mut start = 0;
     while start < len {
         let stop = if start < border { border.min(len) } else { len };
-        let end = stop.min(start + FRAME_BYTES);
-        let piece = &plain[place(start)..place(end)];
-        let before = out.len();
-        let compressed = compressor.compress(piece)?;
-        out.extend_from_slice(&compressed);
-        frames.push((out.len() - before, piece.len()));
-        start = end;
+        let piece = &mut frame[..place(stop.min(start + FRAME_BYTES) - start)];
+        plain.read_exact(piece)?;
+        let size = compressor.compress_to_buffer(piece, &mut compressed)?;
+        out.extend_from_slice(&compressed[..size]);
+        frames.push((size, piece.len()));
+        start += piece.len() as u64;
     }
     let mut put = |value: u64| {
         let value = u32::try_from(value)
@@ -178,7 +179,7 @@ mod tests {
         #[test]
         fn comes_back_and_its_end_alone(len in 0..3_000_000_usize, border in 0..3_000_000_u64) {
             let plain = plain(len);
-            let object = encode(&plain, border).unwrap();
+            let object = encode(&*plain, len as u64, border).unwrap();
             prop_assert_eq!(&decode(&object, len as u64).unwrap(), &plain);
             prop_assert!(len == 0 || decode(&object, len as u64 - 1).is_err(), "the limit holds");
             let tail = Tail::len(&object).unwrap();
@@ -192,7 +193,7 @@ mod tests {
         #[test]
         fn foreign_bytes_never_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..300), honest: bool, at: usize) {
             if honest {
-                bytes = encode(&plain(5000), 100).unwrap();
+                bytes = encode(&*plain(5000), 5000, 100).unwrap();
                 let at = at % bytes.len();
                 bytes[at] ^= 0x55;
             }

@@ -376,7 +376,7 @@ async fn wrong_bytes_from_the_backend_are_never_kept() {
     a.flushed().await;
     let manifest = a.found(&["k"]).await.entry.unwrap().manifest;
     let path = catalog::blob_path(&project(), BlobKind::Manifest, &manifest).unwrap();
-    for wrong in [frames::encode(b"wrong", 0).unwrap(), b"not zstd".to_vec()] {
+    for wrong in [frames::encode(&b"wrong"[..], 5, 0).unwrap(), b"not zstd".to_vec()] {
         backend.inner.put(&path, Body::from(wrong), PutMode::Overwrite).await.unwrap();
         let read = b.larder.read_blob(&project(), BlobKind::Manifest, &manifest, 1 << 20).await;
         assert_eq!(read.unwrap_err().kind(), ErrorKind::Corrupt);
