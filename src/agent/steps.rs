@@ -50,7 +50,7 @@ pub enum StepError {
     #[error("no cache is found")]
     Miss,
     /// `flush --wait`
-    #[error("{entries} saves are not in the backend yet{}", reason(.last_error.as_ref()))]
+    #[error("saves that are not in the backend yet: {entries}{}", reason(.last_error.as_ref()))]
     NotFlushed {
         /// How many.
         entries: u64,
@@ -303,7 +303,7 @@ pub fn flush(typed: &cli::Flush) -> Result<(), StepError> {
             return Err(StepError::NotFlushed { entries, last_error: outbox.last_error });
         }
         entries => job.report.line(format_args!(
-            "{entries} saves wait to be flushed ({}){}",
+            "Saves that wait to be flushed: {entries} ({}){}",
             Size(outbox.bytes),
             reason(outbox.last_error.as_ref())
         )),
@@ -323,7 +323,7 @@ pub fn status(typed: &cli::Status) -> Result<(), StepError> {
     }
     let outbox = &status.outbox;
     let waiting = format!(
-        "{} saves, {}{}",
+        "{} waiting, {}{}",
         outbox.entries,
         Size(outbox.bytes),
         reason(outbox.last_error.as_ref())

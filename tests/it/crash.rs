@@ -1,5 +1,7 @@
 //! `kill -9`, restarts, rotten disks, a backend that is away.
 
+use larder::agent::client::{Address, Client};
+
 use crate::house::{Daemon, Job, blobs};
 
 #[test]
@@ -98,4 +100,18 @@ fn one_daemon_for_a_folder_and_a_socket() {
     daemon.kill();
     // The socket file of the dead daemon is in nobody's way.
     Daemon::start(folder.path(), "memory:");
+}
+
+/// Once a walk of more than ten seconds made every save fail: the daemon had closed the connection that
+/// the agent had kept.
+#[test]
+fn a_connection_that_the_daemon_closed_meanwhile_is_not_used_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(folder.path(), "memory:");
+    let socket = folder.path().join("larder.sock");
+    let client = Client::new(Address::Unix(socket), "p".parse().unwrap());
+    client.find_cache("k").unwrap();
+    daemon.kill();
+    let _daemon = Daemon::start(folder.path(), "memory:");
+    client.find_cache("k").unwrap();
 }

@@ -85,9 +85,14 @@ impl Connection {
     /// Whether it can carry one more request.
     pub(super) fn is_open(&mut self) -> bool {
         let sender = &mut self.sender;
-        // Lets the runtime notice a close that has happened meanwhile.
-        let ready =
-            self.runtime.block_on(async { timeout(Duration::from_secs(1), sender.ready()).await });
+        let ready = self.runtime.block_on(async {
+            // Lets the runtime notice a close that has happened meanwhile: first it looks at the socket,
+            // then the connection does.
+            for _ in 0..2 {
+                tokio::task::yield_now().await;
+            }
+            timeout(Duration::from_secs(1), sender.ready()).await
+        });
         matches!(ready, Ok(Ok(())))
     }
 

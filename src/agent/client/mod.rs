@@ -10,7 +10,7 @@ mod upload;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::{Method, Request};
@@ -43,6 +43,8 @@ impl std::fmt::Display for Address {
 
 /// How long a connection may take to come about; the daemon is on this host.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The daemon closes connections that were idle for longer (10 seconds); walking a tree may take minutes.
+const IDLE_MAX: Duration = Duration::from_secs(5);
 /// How long an answer may take to begin or to go on. The daemon may have to ask a distant backend.
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(2);
 /// Longer answers that are not packs are refused.
@@ -53,7 +55,8 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 pub struct Client {
     address: Address,
     project: Project,
-    idle: Mutex<Vec<Connection>>,
+    /// Since when.
+    idle: Mutex<Vec<(Instant, Connection)>>,
     local: LocalPacks,
 }
 
@@ -169,8 +172,7 @@ impl Client {
         request.body(()).map_err(|error| ClientError::Protocol(error.to_string()))
     }
 
-    /// Sends and reads the whole answer into `into`. A kept connection that turns out to be closed is
-    /// replaced once; a request that may have been carried out is not repeated.
+    /// Sends and reads the whole answer into `into`.
     fn call(
         &self,
         request: &Request<()>,
@@ -182,14 +184,16 @@ impl Client {
         let request = request.clone().map(|()| body);
         connection.exchange(request, into, limit)?;
         if connection.is_open() {
-            self.idle.lock().expect("no panics while held").push(connection);
+            let mut idle = self.idle.lock().expect("no panics while held");
+            idle.push((Instant::now(), connection));
         }
         Ok(())
     }
 
     fn connect(&self) -> Result<Connection, ClientError> {
-        while let Some(mut connection) = self.idle.lock().expect("no panics while held").pop() {
-            if connection.is_open() {
+        let next = || self.idle.lock().expect("no panics while held").pop();
+        while let Some((since, mut connection)) = next() {
+            if since.elapsed() < IDLE_MAX && connection.is_open() {
                 return Ok(connection);
             }
         }

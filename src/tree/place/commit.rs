@@ -6,11 +6,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use super::layout::{STAGED, TargetRoot};
 use crate::tree::{Error, Result};
+
+const PREFIX: &str = ".larder-restore-";
+/// Younger staging folders belong to somebody, locked or not.
+const NEW_FOR: Duration = Duration::from_mins(1);
 
 /// A staging folder for each saved path, on the file system of its place. Removed with all that is
 /// left in them when this is dropped.
@@ -61,14 +66,48 @@ impl Stage {
             }
             _ => false,
         };
+        let place = if inside { here } else { parent };
+        sweep(place);
         let folder = tempfile::Builder::new()
-            .prefix(".larder-restore-")
-            .tempdir_in(if inside { here } else { parent })
+            .prefix(PREFIX)
+            .tempdir_in(place)
             .map_err(Error::io("write", parent))?;
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let opened = rustix::fs::open(folder.path(), flags, Mode::empty())
-            .map_err(|error| Error::io("open", folder.path())(error.into()))?;
+        let opened = open(folder.path()).map_err(Error::io("open", folder.path()))?;
+        if let Err(error) = lock(&opened) {
+            tracing::debug!(%error, "the staging folder cannot be locked");
+        }
         Ok(Self { folder, opened })
+    }
+}
+
+fn open(folder: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(folder, flags, Mode::empty())?)
+}
+
+/// A restore holds the lock of its staging folder as long as it lives, however it ends.
+fn lock(folder: &OwnedFd) -> io::Result<()> {
+    Ok(rustix::fs::flock(folder, FlockOperation::NonBlockingLockExclusive)?)
+}
+
+/// Removes staging folders that restores left when they were killed. What cannot be removed stays: it
+/// is somebody else's, or will be tried again.
+fn sweep(place: &Path) {
+    let is_left = |folder: &Path| {
+        let unlocked = open(folder).and_then(|opened| lock(&opened)).is_ok();
+        let age = fs_err::metadata(folder).and_then(|there| there.modified());
+        // One that was made this moment may not be locked yet.
+        let is_old = age.is_ok_and(|since| since.elapsed().is_ok_and(|age| age > NEW_FOR));
+        unlocked && is_old
+    };
+    let Ok(entries) = fs_err::read_dir(place) else { return };
+    for entry in entries.flatten() {
+        if entry.file_name().as_bytes().starts_with(PREFIX.as_bytes())
+            && is_left(&entry.path())
+            && let Err(error) = fs_err::remove_dir_all(entry.path())
+        {
+            tracing::debug!(%error, "a staging folder that was left behind stays");
+        }
     }
 }
 
@@ -128,4 +167,36 @@ fn writable(folder: &Path) -> io::Result<()> {
         fs_err::set_permissions(folder, std::fs::Permissions::from_mode(mode | 0o300))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn what_killed_restores_left_goes_and_what_lives_stays() {
+        let place = tempfile::tempdir().unwrap();
+        let make = |name: &str, age: Duration| {
+            let folder = place.path().join(name);
+            fs_err::create_dir_all(folder.join("staged/deep")).unwrap();
+            let since = SystemTime::now() - age;
+            let seconds = since.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+            let opened = open(&folder).unwrap();
+            let time = rustix::fs::Timespec { tv_sec: seconds.cast_signed(), tv_nsec: 0 };
+            let times = rustix::fs::Timestamps { last_access: time, last_modification: time };
+            rustix::fs::futimens(&opened, &times).unwrap();
+            (folder, opened)
+        };
+        let old = NEW_FOR * 2;
+        let (left, _) = make(".larder-restore-left", old);
+        let (live, held) = make(".larder-restore-live", old);
+        let (new, _) = make(".larder-restore-new", Duration::ZERO);
+        let (foreign, _) = make("else", old);
+        lock(&held).unwrap();
+        sweep(place.path());
+        assert!(!left.exists());
+        assert!(live.exists() && new.exists() && foreign.exists());
+    }
 }
