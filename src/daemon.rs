@@ -57,7 +57,7 @@ impl Running {
         let exporter = Exporter::default();
         let counters = Arc::new(Counters::default());
         let backend = Counted::new(config.backend.open()?, counters.clone());
-        let disk_config = disk::Config { root: config.data.clone() };
+        let disk_config = disk::Config { root: config.data.clone(), limits: config.limits };
         let disk_metrics = disk_metrics(&exporter);
         let disk = blocking(move || Disk::open(&disk_config, disk_metrics)).await?;
         let parts = Parts {
@@ -92,6 +92,10 @@ impl Running {
             let larder = larder.clone();
             async move { larder.run_flusher().await }
         }));
+        running.tasks.spawn(until(stopped.clone(), {
+            let larder = larder.clone();
+            async move { larder.run_disk().await }
+        }));
         running.tasks.spawn(until(stopped, async move { checkpoints(&larder).await }));
         Ok(running)
     }
@@ -107,7 +111,7 @@ impl Running {
         self.stop.send_replace(true);
         while self.tasks.join_next().await.is_some() {}
         let larder = self.larder;
-        let checkpoint = tokio::task::spawn_blocking(move || larder.checkpoint());
+        let checkpoint = tokio::task::spawn_blocking(move || larder.close());
         if let Ok(Err(error)) = checkpoint.await {
             tracing::warn!(
                 error = error.chain(),
@@ -187,6 +191,21 @@ fn disk_metrics(exporter: &Exporter) -> disk::Metrics {
             None,
             "Bytes brought onto the host's disk",
         ),
+        evicted_blobs: exporter.counter(
+            "larder_disk_evicted_total",
+            None,
+            "Blobs evicted to make room",
+        ),
+        evicted_bytes: exporter.counter(
+            "larder_disk_evicted_bytes_total",
+            None,
+            "Bytes that the evicted blobs took",
+        ),
+        refused_bytes: exporter.counter(
+            "larder_disk_refused_bytes_total",
+            None,
+            "Bytes for which no room could be made; they went past the disk",
+        ),
         quarantined: exporter.counter(
             "larder_disk_quarantined_total",
             None,
@@ -227,6 +246,7 @@ pub fn private_config(folder: &Path, backend: backends::Config) -> Config {
         listen: Vec::new(),
         socket: Some(folder.join("larder.sock")),
         data: folder.join("data"),
+        limits: disk::Limits { max_size: None, min_free: disk::Amount::Bytes(0) },
         backend,
     }
 }

@@ -46,10 +46,10 @@ mod daemon {
     use larder::{daemon, telemetry};
 
     pub(super) fn serve(typed: Serve) -> Result<(), Box<dyn std::error::Error>> {
-        let Serve { config, listen, socket, data, backend, log_json } = typed;
+        let Serve { config, listen, socket, data, max_size, min_free, backend, log_json } = typed;
         let env = |name: &str| std::env::var(name).ok();
         telemetry::init(env("LARDER_LOG").as_deref(), "larder=info,warn", log_json)?;
-        let typed = Typed { config, listen, socket, data, backend };
+        let typed = Typed { config, listen, socket, data, max_size, min_free, backend };
         let read = |path: &std::path::Path| fs_err::read_to_string(path);
         let config = resolve(&typed, &env, &read, &Paths::of_process())?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

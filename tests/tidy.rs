@@ -13,7 +13,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("ops", &["model", "disk"]),
     ("frontends", &["model", "api", "disk", "ops"]),
     ("agent", &["model", "api", "tree", "paths"]),
-    ("config", &["paths"]),
+    ("config", &["disk", "paths"]),
     ("telemetry", &[]),
     ("daemon", &["api", "config", "disk", "frontends", "model", "ops", "paths", "telemetry"]),
     ("trial", &["agent", "config", "daemon", "model", "tree"]),

@@ -158,6 +158,12 @@ pub struct Serve {
     /// The folder for everything the daemon keeps [env: LARDER_DATA]
     #[arg(long, value_name = "DIR")]
     pub data: Option<String>,
+    /// What the copies on the host may take, as 80GiB or 50% [default: 80% of what is free at the first start, at most 100GiB] [env: LARDER_MAX_SIZE]
+    #[arg(long, value_name = "SIZE")]
+    pub max_size: Option<String>,
+    /// What is left to others on the file system [default: 10%] [env: LARDER_MIN_FREE]
+    #[arg(long, value_name = "SIZE")]
+    pub min_free: Option<String>,
     /// The storage behind it [default: a folder in the data folder] [env: LARDER_BACKEND]
     #[arg(long, value_name = "URL")]
     pub backend: Option<String>,

@@ -335,7 +335,17 @@ pub fn status(typed: &cli::Status) -> Result<(), StepError> {
         ),
         ("data", status.data.clone()),
         ("backend", status.backend.clone()),
-        ("disk", format!("{} in {} blobs", Size(status.disk_bytes), status.blobs)),
+        (
+            "disk",
+            format!(
+                "{} of {} in {} blobs; {} free on the file system, {} of it left to others",
+                Size(status.disk_bytes),
+                Size(status.disk_max_bytes),
+                status.blobs,
+                Size(status.disk_free_bytes),
+                Size(status.disk_min_free_bytes)
+            ),
+        ),
         ("outbox", waiting),
         ("restores", format!("{} hits, {} misses", status.hits, status.misses)),
         (

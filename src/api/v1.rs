@@ -165,6 +165,14 @@ pub struct Status {
     pub blobs: u64,
     /// Bytes that the blobs take on the host's disk.
     pub disk_bytes: u64,
+    /// Bytes that they may take.
+    pub disk_max_bytes: u64,
+    /// Bytes promised to blobs that are being written.
+    pub disk_reserved_bytes: u64,
+    /// Bytes that are free on the file system of the data folder.
+    pub disk_free_bytes: u64,
+    /// Bytes that are left to others there.
+    pub disk_min_free_bytes: u64,
     /// What waits to be flushed.
     pub outbox: Outbox,
     /// Restores that found something, since the start.

@@ -7,6 +7,7 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields, default)]
 pub(super) struct File {
     pub(super) serve: Serve,
+    pub(super) disk: Disk,
     pub(super) backend: Backend,
 }
 
@@ -20,6 +21,16 @@ pub(super) struct Serve {
     pub(super) socket: Option<String>,
     /// The data folder.
     pub(super) data: Option<String>,
+}
+
+/// `[disk]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Disk {
+    /// Bytes or %, as text.
+    pub(super) max_size: Option<String>,
+    /// Bytes or %, as text.
+    pub(super) min_free: Option<String>,
 }
 
 /// `[backend]`

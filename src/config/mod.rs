@@ -8,6 +8,8 @@ use std::path::PathBuf;
 
 use larder_backends as backends;
 
+use crate::disk::Limits;
+
 pub use resolve::{ConfigError, Faults, Typed, resolve};
 
 /// The daemon's configuration, checked.
@@ -19,6 +21,8 @@ pub struct Config {
     pub socket: Option<PathBuf>,
     /// The data folder.
     pub data: PathBuf,
+    /// How much room the data folder may take.
+    pub limits: Limits,
     /// The storage behind it.
     pub backend: backends::Config,
 }

@@ -8,6 +8,7 @@ use larder_backends as backends;
 
 use super::Config;
 use super::file::{File, Listen};
+use crate::disk::{Amount, Limits};
 use crate::paths::{PORT, Paths};
 
 /// What turns a way of listening off.
@@ -24,6 +25,10 @@ pub struct Typed {
     pub socket: Option<String>,
     /// `--data`
     pub data: Option<String>,
+    /// `--max-size`
+    pub max_size: Option<String>,
+    /// `--min-free`
+    pub min_free: Option<String>,
     /// `--backend`
     pub backend: Option<String>,
 }
@@ -77,13 +82,16 @@ pub fn resolve(
     let listen = sources.listen(&typed.listen);
     let socket = sources.socket(typed.socket.as_ref(), paths);
     let data = sources.data(typed.data.as_ref(), paths);
+    let limits = sources.limits(typed);
     let backend = sources.backend(typed.backend.as_ref(), &data);
     if listen.is_empty() && socket.is_none() && sources.faults.is_empty() {
         sources
             .fault("listen", "both the socket and the port are off: nobody could reach the daemon");
     }
     match backend {
-        Some(backend) if sources.faults.is_empty() => Ok(Config { listen, socket, data, backend }),
+        Some(backend) if sources.faults.is_empty() => {
+            Ok(Config { listen, socket, data, limits, backend })
+        }
         _ => Err(Faults(sources.faults)),
     }
 }
@@ -169,6 +177,32 @@ impl Sources<'_> {
         given.map_or_else(|| paths.data.clone(), |given| PathBuf::from(given.value))
     }
 
+    fn limits(&mut self, typed: &Typed) -> Limits {
+        let file = self.file.disk.clone();
+        let max_size = self.pick(
+            "--max-size",
+            typed.max_size.as_ref(),
+            "LARDER_MAX_SIZE",
+            "disk.max_size",
+            file.max_size.as_ref(),
+        );
+        let min_free = self.pick(
+            "--min-free",
+            typed.min_free.as_ref(),
+            "LARDER_MIN_FREE",
+            "disk.min_free",
+            file.min_free.as_ref(),
+        );
+        let max_size = self.amount(max_size);
+        let min_free = self.amount(min_free);
+        Limits { max_size, min_free: min_free.unwrap_or(Limits::default().min_free) }
+    }
+
+    fn amount(&mut self, given: Option<Given>) -> Option<Amount> {
+        let Given { key, value } = given?;
+        value.parse().map_err(|error| self.fault(key, error)).ok()
+    }
+
     /// Without any, a folder beside the data: everything works at once, for one host.
     fn backend(&mut self, typed: Option<&String>, data: &Path) -> Option<backends::Config> {
         let file = self.file.backend.url.clone();
@@ -227,9 +261,10 @@ mod tests {
     fn all_faults_are_told_with_their_keys() {
         let typed =
             Typed { listen: vec!["0.0.0.0:1".into(), "nonsense".into()], ..Typed::default() };
-        let faults = run(&typed, &[("LARDER_BACKEND", "ftp://x")], "").unwrap_err();
+        let faults = run(&typed, &[("LARDER_BACKEND", "ftp://x"), ("LARDER_MAX_SIZE", "much")], "")
+            .unwrap_err();
         let keys: Vec<&str> = faults.0.iter().map(|fault| fault.key.as_str()).collect();
-        assert_eq!(keys, ["--listen", "--listen", "LARDER_BACKEND"]);
+        assert_eq!(keys, ["--listen", "--listen", "LARDER_MAX_SIZE", "LARDER_BACKEND"]);
         let typed = Typed { config: Some("x.toml".into()), ..Typed::default() };
         let faults = run(&typed, &[], "[serve]\nlisten_on = 3\n").unwrap_err();
         assert!(faults.to_string().contains("x.toml") && faults.to_string().contains("listen_on"));

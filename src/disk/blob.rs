@@ -22,10 +22,11 @@ impl Disk {
     /// Opens a blob for reading. Its bytes are not verified: whoever uses them has the digests of the
     /// parts, or asks for [`verify`](Self::verify).
     pub fn open_blob(&self, digest: &Digest) -> Result<Option<Blob>> {
+        // The lease comes first: what is there under it stays.
+        let lease = self.lease([*digest]);
         if self.contains(digest).is_none() {
             return Ok(None);
         }
-        let lease = self.lease([*digest]);
         match fs_err::File::open(self.0.layout.blob(digest)) {
             Ok(file) => {
                 let size_bytes = file.metadata().map_err(Error::io)?.len();
@@ -51,6 +52,7 @@ impl Disk {
         let mut bytes = Vec::with_capacity(usize::try_from(size_bytes).unwrap_or(0));
         blob.file.read_to_end(&mut bytes).map_err(Error::io)?;
         if Digest::of(&bytes) == *digest {
+            self.table().verified(digest, now_secs());
             return Ok(Some(bytes));
         }
         self.quarantine(digest)?;
@@ -69,6 +71,7 @@ impl Disk {
             }
         }
         if hasher.finish() == *digest {
+            self.table().verified(digest, now_secs());
             return Ok(true);
         }
         self.quarantine(digest)?;

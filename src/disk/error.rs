@@ -14,6 +14,16 @@ pub enum Error {
     /// No room is left.
     #[error("the disk of the data folder is full")]
     Full(#[source] io::Error),
+    /// The budget is used up by blobs that cannot go now.
+    #[error(
+        "no room for {bytes} bytes in a budget of {max_bytes}: what is there is in use or not in the backend yet"
+    )]
+    NoRoom {
+        /// How many more were wanted.
+        bytes: u64,
+        /// The whole budget.
+        max_bytes: u64,
+    },
     /// Another process uses it.
     #[error("the data folder `{}` is in use by another daemon{}: stop that one, or choose another folder with --data", path.display(), holder(*.pid))]
     Locked {

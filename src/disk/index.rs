@@ -1,5 +1,5 @@
 //! sled, in a role in which its faults cannot matter: everything in it can be found out again. It
-//! holds few and small records: the table of blobs packed in 256 shards, and small maps for others.
+//! holds few records: the table of blobs in segments of thousands, and small maps for others.
 
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
@@ -7,7 +7,9 @@ use std::path::Path;
 use super::{Error, Result};
 
 /// The version of what is kept; another one is thrown away.
-const FORMAT: &[u8] = b"1";
+const FORMAT: &[u8] = b"2";
+/// Set while the table in the index is what the files are.
+const CLEAN: &str = "clean";
 
 /// The index of a data folder.
 #[derive(Debug, Clone)]
@@ -69,19 +71,34 @@ impl Index {
         self.db.open_tree(format!("map/{name}")).map(Map).map_err(Error::Index)
     }
 
-    /// The packed shards of the table of blobs.
-    pub(super) fn read_table(&self) -> impl Iterator<Item = sled::Result<(u8, sled::IVec)>> {
-        self.table.iter().map(|record| {
-            let (shard, packed) = record?;
-            Ok((shard.first().copied().unwrap_or(0), packed))
-        })
+    /// The packed segments of the table of blobs.
+    pub(super) fn read_table(&self) -> impl Iterator<Item = Result<sled::IVec>> {
+        self.table.iter().values().map(|segment| segment.map_err(Error::Index))
     }
 
-    pub(super) fn write_table(&self, shards: Vec<(u8, Vec<u8>)>) -> Result<()> {
-        for (shard, packed) in shards {
-            self.table.insert([shard], packed).map_err(Error::Index)?;
-        }
+    pub(super) fn write_segment(&self, segment: u32, packed: Vec<u8>) -> Result<()> {
+        self.table.insert(segment.to_be_bytes(), packed).map(|_| ()).map_err(Error::Index)
+    }
+
+    /// Forgets all segments.
+    pub(super) fn clear_table(&self) -> Result<()> {
+        self.table.clear().map_err(Error::Index)
+    }
+
+    pub(super) fn flush(&self) -> Result<()> {
         self.db.flush().map(|_| ()).map_err(Error::Index)
+    }
+
+    /// Whether the table is what the files are; from now on it may not be.
+    pub(super) fn take_clean(&self) -> Result<bool> {
+        let was = self.db.remove(CLEAN).map_err(Error::Index)?.is_some();
+        self.flush()?;
+        Ok(was)
+    }
+
+    pub(super) fn put_clean(&self) -> Result<()> {
+        self.db.insert(CLEAN, &[]).map_err(Error::Index)?;
+        self.flush()
     }
 }
 

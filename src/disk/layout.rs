@@ -26,6 +26,9 @@ pub(super) struct Layout {
 }
 
 impl Layout {
+    /// How the names of files in the temporary folder begin.
+    pub(super) const TEMPORARY_PREFIX: &str = "ingest-";
+
     /// Makes the folders that are missing. Nothing is touched in a folder of a newer version.
     pub(super) fn create(root: &Path) -> Result<Self> {
         let layout = Self { root: root.to_owned() };

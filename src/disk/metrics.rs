@@ -13,6 +13,12 @@ pub struct Metrics {
     pub bytes: Gauge,
     /// Bytes brought onto the disk.
     pub ingested_bytes: Counter,
+    /// Blobs evicted.
+    pub evicted_blobs: Counter,
+    /// Bytes they took.
+    pub evicted_bytes: Counter,
+    /// Bytes for which no room could be made.
+    pub refused_bytes: Counter,
     /// Blobs whose bytes turned out to be wrong.
     pub quarantined: Counter,
 }
@@ -24,6 +30,9 @@ impl Metrics {
             blobs: Gauge::noop(),
             bytes: Gauge::noop(),
             ingested_bytes: Counter::noop(),
+            evicted_blobs: Counter::noop(),
+            evicted_bytes: Counter::noop(),
+            refused_bytes: Counter::noop(),
             quarantined: Counter::noop(),
         }
     }

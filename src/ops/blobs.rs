@@ -1,15 +1,17 @@
 //! Blobs as a project sees them: only its own.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::catalog::blob_path;
+use super::held::SAVING;
+use super::through::{Gathered, RemoteBlob};
 use super::{BlobKind, Error, ErrorKind, Larder, Result};
-use crate::disk::{Blob, Ingest, Map};
+use crate::disk::{Blob, Disk, Ingest, Map};
 use crate::model::{Digest, Project};
 
 /// Pieces of a blob under way from the network to the disk.
@@ -71,27 +73,44 @@ impl Owners {
 pub struct Storing {
     larder: Larder,
     project: Project,
+    kind: BlobKind,
     pieces: mpsc::Sender<Bytes>,
-    writing: tokio::task::JoinHandle<Result<Option<Ingest>>>,
+    writing: tokio::task::JoinHandle<Result<Option<Written>>>,
+}
+
+/// Where the pieces are.
+#[derive(Debug)]
+enum Written {
+    OnHost(Box<Ingest>),
+    Gathered(Gathered, OwnedSemaphorePermit),
+}
+
+/// Where a blob's bytes can be had.
+#[derive(Debug)]
+pub enum Source {
+    /// On the host's disk.
+    Host(Blob),
+    /// In the backend alone: the host has no room.
+    Backend(Arc<RemoteBlob>),
+}
+
+impl Source {
+    /// The blob's length.
+    pub fn size_bytes(&self) -> u64 {
+        match self {
+            Self::Host(blob) => blob.size_bytes,
+            Self::Backend(blob) => blob.size_bytes(),
+        }
+    }
 }
 
 impl Larder {
     /// Begins to store a blob of the project. Dropped before it is finished, it never was.
-    pub fn store(&self, project: &Project) -> Storing {
-        let (pieces, mut receiver) = mpsc::channel::<Bytes>(QUEUED_MAX);
-        let disk = self.0.disk.clone();
-        let writing = tokio::task::spawn_blocking(move || {
-            let mut ingest = disk.ingest()?;
-            while let Some(piece) = receiver.blocking_recv() {
-                // An empty piece says that all have come; without it the sender gave up.
-                if piece.is_empty() {
-                    return Ok(Some(ingest));
-                }
-                ingest.write(&piece)?;
-            }
-            Ok(None)
-        });
-        Storing { larder: self.clone(), project: project.clone(), pieces, writing }
+    pub fn store(&self, project: &Project, kind: BlobKind) -> Storing {
+        let (pieces, receiver) = mpsc::channel::<Bytes>(QUEUED_MAX);
+        let (disk, room) = (self.0.disk.clone(), self.0.through.whole.clone());
+        let writing = tokio::task::spawn_blocking(move || write(&disk, room, receiver));
+        Storing { larder: self.clone(), project: project.clone(), kind, pieces, writing }
     }
 
     /// Opens a blob of the project, from the host's disk or, when it is not there, from the backend by
@@ -101,15 +120,20 @@ impl Larder {
         project: &Project,
         kind: BlobKind,
         digest: &Digest,
-    ) -> Result<Blob> {
+    ) -> Result<Source> {
         // Between the fill and the opening somebody may find the blob rotten; once more is enough.
         for _ in 0..3 {
-            self.bring(project, kind, digest).await?;
+            match self.bring(project, kind, digest).await {
+                Err(error) if error.kind() == ErrorKind::Full => {
+                    return Ok(Source::Backend(self.remote_blob(project, kind, digest).await?));
+                }
+                brought => brought?,
+            }
             let (disk, wanted) = (self.0.disk.clone(), *digest);
             if let Some(blob) =
                 tokio::task::spawn_blocking(move || disk.open_blob(&wanted)).await??
             {
-                return Ok(blob);
+                return Ok(Source::Host(blob));
             }
         }
         Err(Error::new(
@@ -146,7 +170,12 @@ impl Larder {
         limit_bytes: u64,
     ) -> Result<Vec<u8>> {
         for _ in 0..2 {
-            self.bring(project, kind, digest).await?;
+            match self.bring(project, kind, digest).await {
+                Err(error) if error.kind() == ErrorKind::Full => {
+                    return self.read_through(project, kind, digest, limit_bytes).await;
+                }
+                brought => brought?,
+            }
             let (disk, wanted) = (self.0.disk.clone(), *digest);
             let read =
                 tokio::task::spawn_blocking(move || disk.read_verified(&wanted, limit_bytes));
@@ -216,19 +245,54 @@ impl Storing {
         Err((&mut self.writing).await?.err().unwrap_or_else(stopped))
     }
 
-    /// Makes it a blob; when this returns it lies durably on the host. Returns digest and size in bytes.
+    /// Makes it a blob; when this returns it lies durably on the host, or in the backend when the host has
+    /// no room for it. Returns digest and size in bytes.
     pub async fn finish(self) -> Result<(Digest, u64)> {
-        let Self { larder, project, pieces, writing } = self;
+        let Self { larder, project, kind, pieces, writing } = self;
         // A writer that is gone says why below.
         let _gone = pieces.send(Bytes::new()).await.is_err();
-        let ingest = writing.await??;
-        let ingest =
-            ingest.ok_or_else(|| Error::new(ErrorKind::Internal, "the blob was given up"))?;
-        let begun = SystemTime::now();
-        let stored = tokio::task::spawn_blocking(move || ingest.finish()).await??;
-        tracing::debug!(digest = %stored.digest, bytes = stored.size_bytes, took = ?begun.elapsed().ok(), "stored a blob");
-        larder.0.blobs.note_host(&project, &stored.digest);
-        larder.0.held.hold(stored.lease);
-        Ok((stored.digest, stored.size_bytes))
+        let written = writing.await??;
+        match written.ok_or_else(|| Error::new(ErrorKind::Internal, "the blob was given up"))? {
+            Written::OnHost(ingest) => {
+                let stored = tokio::task::spawn_blocking(move || ingest.finish()).await??;
+                larder.0.blobs.note_host(&project, &stored.digest);
+                larder.0.held.hold(stored.lease, SAVING);
+                Ok((stored.digest, stored.size_bytes))
+            }
+            Written::Gathered(gathered, _room) => {
+                larder.write_through(&project, kind, gathered.into_bytes()).await
+            }
+        }
+    }
+}
+
+/// Writes pieces to the disk, or gathers them when it turns out to have no room. An empty piece says that
+/// all have come; without it the sender gave up.
+fn write(
+    disk: &Disk,
+    room: Arc<Semaphore>,
+    mut pieces: mpsc::Receiver<Bytes>,
+) -> Result<Option<Written>> {
+    let mut ingest = disk.ingest()?;
+    let full = loop {
+        let Some(piece) = pieces.blocking_recv() else { return Ok(None) };
+        if piece.is_empty() {
+            return Ok(Some(Written::OnHost(Box::new(ingest))));
+        }
+        match ingest.write(&piece).map_err(Error::from) {
+            Err(error) if error.kind() == ErrorKind::Full => break piece,
+            written => written?,
+        }
+    };
+    let permit = tokio::runtime::Handle::current().block_on(room.acquire_owned());
+    let permit = permit.expect("the semaphore is never closed");
+    let mut gathered = Gathered::begin(ingest.take_back()?);
+    gathered.push(&full)?;
+    loop {
+        let Some(piece) = pieces.blocking_recv() else { return Ok(None) };
+        if piece.is_empty() {
+            return Ok(Some(Written::Gathered(gathered, permit)));
+        }
+        gathered.push(&piece)?;
     }
 }

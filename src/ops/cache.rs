@@ -3,6 +3,7 @@
 use larder_backends::BackendExt;
 
 use super::catalog::{self, Listed};
+use super::held::RESTORING;
 use super::outbox::Record;
 use super::{BlobKind, Error, ErrorKind, Larder, Result};
 use crate::model::{
@@ -144,7 +145,11 @@ impl Larder {
             bytes: manifest.packs.iter().map(PackRef::size_bytes).sum::<u64>() + bytes.len() as u64,
         };
         let larder = self.clone();
-        tokio::task::spawn_blocking(move || larder.0.outbox.add(record)).await??;
+        let saved = record.clone();
+        match tokio::task::spawn_blocking(move || larder.0.outbox.add(saved)).await? {
+            Err(error) if error.kind() == ErrorKind::Full => self.upload(&record).await?,
+            added => added?,
+        }
         drop(committing);
         self.learn_chunks(project, &manifest).await;
         Ok((true, entry))
@@ -286,12 +291,15 @@ impl Larder {
                 larder.read_blob(&project, BlobKind::Manifest, &digest, Manifest::BYTES_MAX).await;
             let Ok(Ok(manifest)) = read.map(|bytes| Manifest::decode(&bytes)) else { return };
             let packs: Vec<Digest> = manifest.packs.iter().map(|pack| pack.digest).collect();
-            larder.0.held.hold(larder.0.disk.lease(packs.iter().copied().chain([digest])));
+            let lease = larder.0.disk.lease(packs.iter().copied().chain([digest]));
+            larder.0.held.hold(lease, RESTORING);
             // The last packs hold the entry stream, which the job needs first.
             for pack in packs.into_iter().rev() {
                 let (larder, project) = (larder.clone(), project.clone());
                 tokio::spawn(async move {
-                    if let Err(error) = larder.bring(&project, BlobKind::Pack, &pack).await {
+                    if let Err(error) = larder.bring(&project, BlobKind::Pack, &pack).await
+                        && error.kind() != ErrorKind::Full
+                    {
                         tracing::warn!(%pack, error = %error.chain(), "a pack cannot be brought to the host");
                     }
                 });

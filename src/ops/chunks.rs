@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 
-use super::catalog::{self, BlobKind, blob_path};
-use super::frames::{Decoder, Tail};
+use super::catalog::{self, BlobKind};
 use super::{Error, ErrorKind, Larder, Result};
 use crate::model::{Digest, Manifest, PackRef, PackTable, Project, Scope};
 
@@ -18,8 +17,6 @@ const CHUNKS_MAX: usize = 2_000_000;
 /// A distant backend must not hold up a save for long: what is not known by then is sent again.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(10);
 const LOADED_AT_ONCE: usize = 8;
-/// Bytes of an object's end that are read first; most tables are within.
-const TAIL_BYTES: u64 = 256 << 10;
 
 /// What is known, by project.
 #[derive(Debug, Default)]
@@ -210,60 +207,12 @@ impl Larder {
                 std::os::unix::fs::FileExt::read_exact_at(blob.file.file(), &mut bytes, start);
             Ok(read.is_ok().then_some(bytes))
         });
-        let bytes = match on_disk.await?? {
-            Some(bytes) => bytes,
-            None => self.fetch_end(project, pack).await?,
+        let bytes = if let Some(bytes) = on_disk.await?? {
+            bytes
+        } else {
+            let blob = self.remote_blob(project, BlobKind::Pack, &pack.digest).await?;
+            self.read_remote(&blob, range).await?.into()
         };
         PackTable::decode(&bytes, pack).map_err(damaged)
-    }
-
-    /// The plain bytes of a pack in the backend, from the table on.
-    async fn fetch_end(&self, project: &Project, pack: &PackRef) -> Result<Vec<u8>> {
-        let path = blob_path(project, BlobKind::Pack, &pack.digest)?;
-        let size = self.0.backend.head(&path).await?.size_bytes;
-        let mut end = self.fetch_range(&path, size.saturating_sub(TAIL_BYTES)..size).await?;
-        if (end.len() as u64) < Tail::FOOTER {
-            return Err(Error::new(
-                ErrorKind::Corrupt,
-                format!("pack {} is cut short", pack.digest),
-            ));
-        }
-        let tail_bytes = Tail::len(&end)?.min(size);
-        if tail_bytes > end.len() as u64 {
-            end = self.fetch_range(&path, size - tail_bytes..size).await?;
-        }
-        let place = |at: u64| usize::try_from(at).expect("within what was read");
-        let tail = Tail::decode(&end[end.len() - place(tail_bytes)..])?;
-        let (range, skip) = tail.locate(pack.table_range().start);
-        let had = size - end.len() as u64;
-        let compressed = if range.start >= had && range.end <= size {
-            end[place(range.start - had)..place(range.end - had)].to_vec()
-        } else {
-            self.fetch_range(&path, range).await?
-        };
-        let limit = skip.saturating_add(PackTable::encoded_bytes(pack.chunks));
-        tokio::task::spawn_blocking(move || {
-            let decode = || {
-                let mut decoder = Decoder::new(Vec::new(), limit)?;
-                decoder.write(&compressed)?;
-                decoder.finish()
-            };
-            let plain = decode().map_err(|error| Error::new(ErrorKind::Corrupt, error))?;
-            Ok(plain.get(place(skip)..).unwrap_or_default().to_vec())
-        })
-        .await?
-    }
-
-    async fn fetch_range(
-        &self,
-        path: &larder_backends::ObjectPath,
-        range: std::ops::Range<u64>,
-    ) -> Result<Vec<u8>> {
-        let mut object = self.0.backend.get(path, range).await?;
-        let mut bytes = Vec::new();
-        while let Some(piece) = object.body.next().await {
-            bytes.extend_from_slice(&piece?);
-        }
-        Ok(bytes)
     }
 }

@@ -77,7 +77,7 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 impl From<disk::Error> for Error {
     fn from(error: disk::Error) -> Self {
         let kind = match &error {
-            disk::Error::Full(_) => ErrorKind::Full,
+            disk::Error::Full(_) | disk::Error::NoRoom { .. } => ErrorKind::Full,
             disk::Error::Mismatch { .. } => ErrorKind::Corrupt,
             disk::Error::TooLarge { .. } => ErrorKind::Invalid,
             _ => ErrorKind::Internal,

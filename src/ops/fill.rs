@@ -13,7 +13,7 @@ use super::blobs::absent;
 use super::catalog::blob_path;
 use super::frames::Decoder;
 use super::{BlobKind, Error, ErrorKind, Larder, Result};
-use crate::disk::{Disk, Ingest};
+use crate::disk::Ingest;
 use crate::model::{Digest, Manifest, PackRef, PackTable, Project};
 
 /// Fills under way at once. More would share the same link.
@@ -90,12 +90,15 @@ impl Larder {
 
     async fn fetch(&self, project: &Project, kind: BlobKind, digest: &Digest) -> Result<()> {
         let path = blob_path(project, kind, digest)?;
+        // Before the backend is asked: without room its answer would be for nothing.
+        let disk = self.0.disk.clone();
+        let ingest = tokio::task::spawn_blocking(move || disk.ingest_about(usual(kind))).await??;
         let object = self.0.backend.get(&path, 0..u64::MAX).await.map_err(|error| {
             if error.is_not_found() { absent(project, kind, digest) } else { error.into() }
         })?;
         let (pieces, receiver) = mpsc::channel(QUEUED_MAX);
-        let (disk, wanted) = (self.0.disk.clone(), *digest);
-        let writing = tokio::task::spawn_blocking(move || write(&disk, kind, &wanted, receiver));
+        let wanted = *digest;
+        let writing = tokio::task::spawn_blocking(move || write(ingest, kind, &wanted, receiver));
         let mut body = object.body;
         let mut broken = None;
         while let Some(piece) = body.next().await {
@@ -121,6 +124,14 @@ impl Larder {
     }
 }
 
+/// Bytes that a blob of a kind mostly has.
+fn usual(kind: BlobKind) -> u64 {
+    match kind {
+        BlobKind::Manifest => 64 << 10,
+        BlobKind::Pack => 32 << 20,
+    }
+}
+
 /// Bytes of the longest blob of a kind.
 fn limit(kind: BlobKind) -> u64 {
     match kind {
@@ -134,7 +145,7 @@ fn limit(kind: BlobKind) -> u64 {
 }
 
 fn write(
-    disk: &Disk,
+    ingest: Ingest,
     kind: BlobKind,
     digest: &Digest,
     mut pieces: mpsc::Receiver<Bytes>,
@@ -145,7 +156,7 @@ fn write(
             Error::new(ErrorKind::Corrupt, format!("{digest} in the backend is damaged: {error}"))
         }
     };
-    let mut decoder = Decoder::new(Sink(disk.ingest()?), limit(kind)).map_err(wrong)?;
+    let mut decoder = Decoder::new(Sink(ingest), limit(kind)).map_err(wrong)?;
     while let Some(piece) = pieces.blocking_recv() {
         decoder.write(&piece).map_err(wrong)?;
     }

@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use larder_backends::{Body, PutMode};
 use tokio::time::Instant;
 
-use super::catalog::{self, BlobKind, blob_path, claim_path, entry_path};
+use super::catalog::{self, BlobKind, claim_path, entry_path};
 use super::outbox::Record;
 use super::{Error, ErrorKind, Larder, OutboxState, Result, frames};
 use crate::disk::Disk;
@@ -79,7 +79,7 @@ impl Larder {
         record.packs.iter().chain([&record.entry.manifest]).any(gone)
     }
 
-    async fn upload(&self, record: &Record) -> Result<()> {
+    pub(super) async fn upload(&self, record: &Record) -> Result<()> {
         let project = &record.project;
         let digest = record.entry.manifest;
         let bytes =
@@ -96,7 +96,7 @@ impl Larder {
         }
         let encoded = frames::encode(&*bytes, bytes.len() as u64, 0)
             .map_err(|error| Error::new(ErrorKind::Internal, error))?;
-        self.upload_blob(record, BlobKind::Manifest, &digest, encoded).await?;
+        self.put_blob(project, BlobKind::Manifest, &digest, encoded).await?;
         self.upload_entry(record).await
     }
 
@@ -105,7 +105,7 @@ impl Larder {
             return Ok(());
         }
         let encoded = self.encode_pack(record, &pack).await?;
-        self.upload_blob(record, BlobKind::Pack, &pack.digest, encoded).await
+        self.put_blob(&record.project, BlobKind::Pack, &pack.digest, encoded).await
     }
 
     /// The pack as it lies in the backend; read piece by piece, and verified on the way.
@@ -120,23 +120,6 @@ impl Larder {
             }
         }
         Err(Error::new(ErrorKind::Corrupt, format!("pack {digest} rots as fast as it is fetched")))
-    }
-
-    async fn upload_blob(
-        &self,
-        record: &Record,
-        kind: BlobKind,
-        digest: &Digest,
-        encoded: Vec<u8>,
-    ) -> Result<()> {
-        let path = blob_path(&record.project, kind, digest)?;
-        match self.0.backend.put(&path, Body::from(encoded), PutMode::Create).await {
-            Ok(_) => {}
-            Err(error) if error.kind() == larder_backends::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error.into()),
-        }
-        self.0.blobs.note_backend(&record.project, digest);
-        Ok(())
     }
 
     /// The commit point. When another host was first, its entry stays.

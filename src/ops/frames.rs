@@ -10,6 +10,8 @@ use super::{Error, ErrorKind, Result};
 
 /// Plain bytes in a frame. Longer frames compress better, and make more work for a part of them.
 const FRAME_BYTES: u64 = 1 << 20;
+/// Plain bytes in the longest frame of another writer that is read by itself.
+pub(super) const FRAME_BYTES_MAX: u64 = 8 << 20;
 /// zstd's own default: half the time of level 6 for a few per cent more bytes.
 const LEVEL: i32 = 3;
 /// No frame of ours needs a larger window; a hostile one could ask for gigabytes.
@@ -134,15 +136,23 @@ impl Tail {
         Ok(Self { frames })
     }
 
-    /// The compressed bytes that hold the plain bytes from `start` on, and how many plain bytes come
-    /// before `start` in them.
-    pub(super) fn locate(&self, start: u64) -> (Range<u64>, u64) {
+    /// All plain bytes.
+    pub(super) fn plain_bytes(&self) -> u64 {
+        self.frames.iter().map(|&(_, plain)| u64::from(plain)).sum()
+    }
+
+    /// The compressed bytes that hold the plain bytes in `wanted`, and how many plain bytes come before
+    /// these in them.
+    pub(super) fn locate(&self, wanted: &Range<u64>) -> (Range<u64>, u64) {
         let (mut compressed, mut plain) = (0, 0);
         let mut from = None;
         for &(frame, holds) in &self.frames {
+            if plain >= wanted.end {
+                break;
+            }
             let end = plain + u64::from(holds);
-            if from.is_none() && end > start {
-                from = Some((compressed, start - plain));
+            if from.is_none() && end > wanted.start {
+                from = Some((compressed, wanted.start - plain));
             }
             compressed += u64::from(frame);
             plain = end;
@@ -185,9 +195,15 @@ mod tests {
             let tail = Tail::len(&object).unwrap();
             let tail = Tail::decode(&object[object.len() - place(tail)..]).unwrap();
             let start = border.min(len as u64);
-            let (range, skip) = tail.locate(start);
-            let end = decode(&object[place(range.start)..place(range.end)], len as u64).unwrap();
-            prop_assert_eq!(&end[place(skip)..], &plain[place(start)..]);
+            prop_assert_eq!(tail.plain_bytes(), len as u64);
+            let end = start + (len as u64 - start) / 3;
+            for wanted in [start..len as u64, start..end, 0..end] {
+                let (range, skip) = tail.locate(&wanted);
+                let part = decode(&object[place(range.start)..place(range.end)], len as u64).unwrap();
+                let part = &part[place(skip).min(part.len())..];
+                let wanted = &plain[place(wanted.start)..place(wanted.end)];
+                prop_assert_eq!(part.get(..wanted.len()), Some(wanted));
+            }
         }
 
         #[test]
@@ -201,7 +217,7 @@ mod tests {
             if let Ok(len) = Tail::len(&bytes)
                 && let Some(start) = bytes.len().checked_sub(place(len))
             {
-                let _ = Tail::decode(&bytes[start..]).map(|tail| tail.locate(77));
+                let _ = Tail::decode(&bytes[start..]).map(|tail| tail.locate(&(77..1000)));
             }
         }
     }

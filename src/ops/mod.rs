@@ -13,6 +13,7 @@ mod frames;
 mod held;
 mod metrics;
 mod outbox;
+mod through;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,6 +24,7 @@ use larder_backends::layer::Counters;
 
 use crate::disk::{self, Disk, Map};
 
+pub use blobs::Source;
 pub use cache::{Found, NewCache};
 pub use catalog::BlobKind;
 pub use chunks::{KnownChunk, KnownChunks};
@@ -30,6 +32,7 @@ pub use clock::Clock;
 pub use error::{Error, ErrorKind, Result};
 pub use metrics::Metrics;
 pub use outbox::OutboxState;
+pub use through::RemoteBlob;
 
 /// All that the operations work on; cheap to clone.
 #[derive(Debug, Clone)]
@@ -52,6 +55,8 @@ pub struct Parts {
     pub retention: Duration,
 }
 
+/// How often the file system's free room is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// CircleCI's own retention of caches.
 pub const RETENTION: Duration = Duration::from_hours(15 * 24);
 
@@ -67,6 +72,7 @@ struct Inner {
     fills: fill::Fills,
     chunks: chunks::Chunks,
     held: held::Held,
+    through: through::Through,
     blobs: blobs::Owners,
     /// The last known entry at each path of the backend, for when that does not answer.
     entries: Map,
@@ -117,6 +123,7 @@ impl Larder {
             fills: fill::Fills::default(),
             chunks: chunks::Chunks::default(),
             held: held::Held::default(),
+            through: through::Through::default(),
             blobs,
             entries,
             committing: tokio::sync::Mutex::default(),
@@ -151,6 +158,32 @@ impl Larder {
     /// Writes to the index what the next start would otherwise have to find out. Blocks.
     pub fn checkpoint(&self) -> Result<()> {
         Ok(self.0.disk.checkpoint()?)
+    }
+
+    /// The last of these, when nothing is under way any more. Blocks.
+    pub fn close(&self) -> Result<()> {
+        Ok(self.0.disk.close()?)
+    }
+
+    /// Finds out what an unclean end left on the disk, and then keeps the disk within its budget, for ever.
+    pub async fn run_disk(&self) {
+        let reconcile = |disk: Disk| disk.reconcile();
+        self.with_disk("compare the index with the files", reconcile).await;
+        loop {
+            let tight = self.0.disk.wait_until_tight();
+            // Others fill the file system without telling.
+            let _rung = tokio::time::timeout(LOOK_EVERY, tight).await.is_ok();
+            self.with_disk("evict", |disk| disk.evict().map(drop)).await;
+        }
+    }
+
+    async fn with_disk(&self, what: &str, work: fn(Disk) -> disk::Result<()>) {
+        let disk = self.0.disk.clone();
+        let done = tokio::task::spawn_blocking(move || work(disk)).await;
+        let done = done.map_err(Error::from).and_then(|done| Ok(done?));
+        if let Err(error) = done {
+            tracing::warn!(error = error.chain(), "the disk failed to {what}");
+        }
     }
 }
 

@@ -25,7 +25,7 @@ use crate::model::{
 
 /// A backend that can be switched off, or made one without conditional creation.
 #[derive(Debug)]
-struct Moody {
+pub(super) struct Moody {
     inner: Memory,
     down: AtomicBool,
     limited: bool,
@@ -38,7 +38,7 @@ impl fmt::Display for Moody {
 }
 
 impl Moody {
-    fn new(limited: bool) -> Arc<Self> {
+    pub(super) fn new(limited: bool) -> Arc<Self> {
         Arc::new(Self { inner: Memory::new(), down: AtomicBool::new(false), limited })
     }
 
@@ -96,22 +96,45 @@ impl Backend for Moody {
     }
 }
 
-struct Host {
-    larder: Larder,
+pub(super) struct Host {
+    pub(super) larder: Larder,
     counters: Arc<Counters>,
     folder: tempfile::TempDir,
 }
 
+const ROOMY: u64 = 1 << 40;
+
+fn disk_config(folder: &tempfile::TempDir, max_bytes: u64) -> disk::Config {
+    let max_size = Some(disk::Amount::Bytes(max_bytes));
+    let limits = disk::Limits { max_size, min_free: disk::Amount::Bytes(0) };
+    disk::Config { root: folder.path().join("data"), limits }
+}
+
 impl Host {
-    fn new(backend: &Arc<Moody>) -> Self {
-        Self::open(backend, tempfile::tempdir().unwrap(), Clock::system())
+    pub(super) fn new(backend: &Arc<Moody>) -> Self {
+        Self::within(backend, ROOMY)
+    }
+
+    pub(super) fn within(backend: &Arc<Moody>, max_bytes: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = disk_config(&folder, max_bytes);
+        Self::open_with(backend, folder, Clock::system(), &config)
     }
 
     fn open(backend: &Arc<Moody>, folder: tempfile::TempDir, clock: Clock) -> Self {
-        let config = disk::Config { root: folder.path().join("data") };
+        let config = disk_config(&folder, ROOMY);
+        Self::open_with(backend, folder, clock, &config)
+    }
+
+    fn open_with(
+        backend: &Arc<Moody>,
+        folder: tempfile::TempDir,
+        clock: Clock,
+        config: &disk::Config,
+    ) -> Self {
         let counters = Arc::new(Counters::default());
         let larder = Larder::open(Parts {
-            disk: Disk::open(&config, disk::Metrics::noop()).unwrap(),
+            disk: Disk::open(config, disk::Metrics::noop()).unwrap(),
             backend: Arc::new(Counted::new(backend.clone(), counters.clone())),
             counters: counters.clone(),
             clock,
@@ -127,7 +150,7 @@ impl Host {
         larder.checkpoint().unwrap();
         drop(larder);
         // Tasks of the first daemon hold its disk for a moment still; a process that ends does not.
-        let config = disk::Config { root: folder.path().join("data") };
+        let config = disk_config(&folder, ROOMY);
         while let Err(error) = Disk::open(&config, disk::Metrics::noop()) {
             assert!(matches!(error, disk::Error::Locked { .. }), "{error}");
             tokio::task::yield_now().await;
@@ -135,7 +158,7 @@ impl Host {
         Self::open(backend, folder, Clock::system())
     }
 
-    async fn flushed(&self) {
+    pub(super) async fn flushed(&self) {
         let larder = self.larder.clone();
         let flusher = tokio::spawn(async move { larder.run_flusher().await });
         let state = self.larder.flush(Duration::from_secs(20)).await;
@@ -144,40 +167,40 @@ impl Host {
     }
 
     /// Stores a pack of one chunk and a manifest that names it.
-    async fn tree(&self, content: &[u8]) -> Digest {
+    pub(super) async fn tree(&self, content: &[u8]) -> Digest {
         let mut pack = PackTable::MAGIC.to_vec();
         pack.extend_from_slice(content);
         let len = u32::try_from(content.len()).unwrap();
         let table = PackTable { chunks: vec![Chunk { digest: Digest::of(content), len }] };
         pack.extend_from_slice(&table.encode());
-        let digest = self.store(&pack).await;
+        let digest = self.store(BlobKind::Pack, &pack).await;
         let pack = PackRef { digest, data_bytes: len.into(), chunks: 1 };
         let manifest = Manifest { packs: vec![pack], stream: vec![ChunkRef { pack: 0, chunk: 0 }] };
-        self.store(&manifest.encode()).await
+        self.store(BlobKind::Manifest, &manifest.encode()).await
     }
 
-    async fn store(&self, bytes: &[u8]) -> Digest {
-        let mut storing = self.larder.store(&project());
+    async fn store(&self, kind: BlobKind, bytes: &[u8]) -> Digest {
+        let mut storing = self.larder.store(&project(), kind);
         storing.write(Bytes::copy_from_slice(bytes)).await.unwrap();
         storing.finish().await.unwrap().0
     }
 
-    async fn save(&self, key: &str, content: &[u8]) -> bool {
+    pub(super) async fn save(&self, key: &str, content: &[u8]) -> bool {
         let manifest = self.tree(content).await;
         self.larder.save_cache(&project(), &Scope::shared(), new(key, manifest)).await.unwrap().0
     }
 
-    async fn restore(&self, keys: &[&str]) -> Option<String> {
+    pub(super) async fn restore(&self, keys: &[&str]) -> Option<String> {
         let found = self.found(keys).await;
         found.entry.map(|entry| entry.key.to_string())
     }
 
-    async fn found(&self, keys: &[&str]) -> Found {
+    pub(super) async fn found(&self, keys: &[&str]) -> Found {
         let keys: Vec<KeyPrefix> = keys.iter().map(|key| key.parse().unwrap()).collect();
         self.larder.restore_cache(&project(), &Scope::shared(), &keys).await.unwrap()
     }
 
-    async fn pack(&self, manifest: &Digest) -> Result<Vec<u8>> {
+    pub(super) async fn pack(&self, manifest: &Digest) -> Result<Vec<u8>> {
         let bytes =
             self.larder.read_blob(&project(), BlobKind::Manifest, manifest, 1 << 20).await?;
         let pack = Manifest::decode(&bytes).unwrap().packs[0];
@@ -195,7 +218,7 @@ impl Host {
     }
 }
 
-fn project() -> Project {
+pub(super) fn project() -> Project {
     "p".parse().unwrap()
 }
 
@@ -257,7 +280,7 @@ async fn fact_4_a_save_that_was_not_committed_is_not_there() {
     let backend = Moody::new(false);
     let host = Host::new(&backend);
     host.tree(b"uploaded, then the agent is killed").await;
-    let mut half = host.larder.store(&project());
+    let mut half = host.larder.store(&project(), BlobKind::Pack);
     half.write(Bytes::from_static(b"half")).await.unwrap();
     drop(half);
     assert_eq!(host.restore(&["k"]).await, None);
@@ -429,7 +452,7 @@ async fn a_save_on_packs_that_are_gone_is_refused() {
     let host = Host::new(&backend);
     let pack = PackRef { digest: Digest::of(b"gone"), data_bytes: 1, chunks: 1 };
     let manifest = Manifest { packs: vec![pack], stream: vec![] };
-    let manifest = host.store(&manifest.encode()).await;
+    let manifest = host.store(BlobKind::Manifest, &manifest.encode()).await;
     let save = host.larder.save_cache(&project(), &Scope::shared(), new("k", manifest)).await;
     assert_eq!(save.unwrap_err().kind(), ErrorKind::Stale);
 }

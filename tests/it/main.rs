@@ -11,6 +11,8 @@ mod cache;
 mod crash;
 /// The HTTP API without the agent: documents, limits, refusals.
 mod http;
+/// Disks that are too small.
+mod room;
 /// Two hosts over one bucket of a real S3 server.
 #[cfg(feature = "cloud")]
 mod s3;

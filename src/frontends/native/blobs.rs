@@ -1,6 +1,7 @@
 //! Packs and manifests, to the host and from it.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use futures_util::stream::try_unfold;
 use http_body_util::BodyExt;
 
 use super::error::Refusal;
@@ -19,12 +21,14 @@ use crate::api::ProblemCode;
 use crate::api::v1::{StoredBlob, VerifiedBlob};
 use crate::disk::Blob;
 use crate::model::{Digest, Manifest, PackRef, Project};
-use crate::ops::BlobKind;
+use crate::ops::{BlobKind, Larder, RemoteBlob, Source};
 
 /// A sender that is silent for so long has gone.
 const STALL_TIMEOUT: Duration = Duration::from_mins(1);
 /// What is read from a file and handed to the socket at once.
 const READ_BYTES: u64 = 512 << 10;
+/// What is fetched at once from the backend for a blob that the host has no room for.
+const THROUGH_BYTES: u64 = 4 << 20;
 
 /// Store a pack.
 #[utoipa::path(post, path = "/v1/projects/{project}/packs", params(("project" = String, Path)),
@@ -35,7 +39,7 @@ pub(super) async fn store_pack(
     Named(project): Named<Project>,
     request: Request,
 ) -> Result<(StatusCode, Json<StoredBlob>), Refusal> {
-    store(&state, &project, request, PackRef::DATA_BYTES_MAX).await
+    store(&state, &project, BlobKind::Pack, request, PackRef::DATA_BYTES_MAX).await
 }
 
 /// Store a manifest.
@@ -47,17 +51,18 @@ pub(super) async fn store_manifest(
     Named(project): Named<Project>,
     request: Request,
 ) -> Result<(StatusCode, Json<StoredBlob>), Refusal> {
-    store(&state, &project, request, Manifest::BYTES_MAX).await
+    store(&state, &project, BlobKind::Manifest, request, Manifest::BYTES_MAX).await
 }
 
 async fn store(
     state: &super::State,
     project: &Project,
+    kind: BlobKind,
     request: Request,
     limit_bytes: u64,
 ) -> Result<(StatusCode, Json<StoredBlob>), Refusal> {
     let mut body = request.into_body();
-    let mut storing = state.larder.store(project);
+    let mut storing = state.larder.store(project, kind);
     let mut size_bytes = 0;
     loop {
         let frame = tokio::time::timeout(STALL_TIMEOUT, body.frame()).await.map_err(|_| {
@@ -89,8 +94,8 @@ pub(super) async fn read_pack(
     Named((project, digest)): Named<(Project, Digest)>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let blob = state.larder.open_blob(&project, BlobKind::Pack, &digest).await?;
-    answer(blob, &digest, &headers)
+    let source = state.larder.open_blob(&project, BlobKind::Pack, &digest).await?;
+    answer(state.larder, source, &digest, &headers)
 }
 
 /// Read a manifest, or a range of it.
@@ -103,8 +108,8 @@ pub(super) async fn read_manifest(
     Named((project, digest)): Named<(Project, Digest)>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let blob = state.larder.open_blob(&project, BlobKind::Manifest, &digest).await?;
-    answer(blob, &digest, &headers)
+    let source = state.larder.open_blob(&project, BlobKind::Manifest, &digest).await?;
+    answer(state.larder, source, &digest, &headers)
 }
 
 /// Have the host read a pack anew that was found wrong, and replace it if it is.
@@ -118,8 +123,13 @@ pub(super) async fn verify_pack(
     Ok(Json(VerifiedBlob { intact: state.larder.verify_pack(&project, &digest).await? }))
 }
 
-fn answer(blob: Blob, digest: &Digest, headers: &HeaderMap) -> Result<Response, Refusal> {
-    let size = blob.size_bytes;
+fn answer(
+    larder: Larder,
+    source: Source,
+    digest: &Digest,
+    headers: &HeaderMap,
+) -> Result<Response, Refusal> {
+    let size = source.size_bytes();
     let range = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
     let (status, span) = match requested(range, size) {
         Span::Whole => (StatusCode::OK, 0..size),
@@ -144,22 +154,42 @@ fn answer(blob: Blob, digest: &Digest, headers: &HeaderMap) -> Result<Response, 
         let value = format!("bytes {}-{}/{size}", span.start, span.end - 1);
         response = response.header(header::CONTENT_RANGE, value);
     }
-    let pieces =
-        futures_util::stream::try_unfold((Arc::new(blob), span), |(blob, span)| async move {
-            if span.is_empty() {
-                return Ok(None);
-            }
-            let bytes = read(&blob, &span).await?;
-            let rest = span.start + bytes.len() as u64..span.end;
-            Ok::<_, io::Error>(Some((bytes, (blob, rest))))
-        });
-    let response = response.body(Body::from_stream(pieces));
-    Ok(response.map_err(Refusal::invalid)?.into_response())
+    let body = match source {
+        Source::Host(blob) => host_body(Arc::new(blob), span),
+        Source::Backend(blob) => backend_body(larder, blob, span),
+    };
+    Ok(response.body(body).map_err(Refusal::invalid)?.into_response())
+}
+
+fn host_body(blob: Arc<Blob>, span: Range<u64>) -> Body {
+    Body::from_stream(try_unfold((blob, span), |(blob, span)| async move {
+        if span.is_empty() {
+            return Ok(None);
+        }
+        let bytes = read(&blob, &span).await?;
+        let rest = span.start + bytes.len() as u64..span.end;
+        Ok::<_, io::Error>(Some((bytes, (blob, rest))))
+    }))
+}
+
+fn backend_body(larder: Larder, blob: Arc<RemoteBlob>, span: Range<u64>) -> Body {
+    Body::from_stream(try_unfold((larder, blob, span), |(larder, blob, span)| async move {
+        if span.is_empty() {
+            return Ok(None);
+        }
+        let end = span.end.min(span.start + THROUGH_BYTES);
+        let bytes = larder.read_remote(&blob, span.start..end).await.map_err(io::Error::other)?;
+        if bytes.is_empty() {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+        }
+        let rest = span.start + bytes.len() as u64..span.end;
+        Ok(Some((bytes, (larder, blob, rest))))
+    }))
 }
 
 /// The next piece of the span: at once when the kernel has it in memory, else from another thread, so
 /// that a slow disk holds up nobody else.
-async fn read(blob: &Arc<Blob>, span: &std::ops::Range<u64>) -> io::Result<Bytes> {
+async fn read(blob: &Arc<Blob>, span: &Range<u64>) -> io::Result<Bytes> {
     let length = usize::try_from(READ_BYTES.min(span.end - span.start)).expect("it is small");
     let mut buffer = vec![0; length];
     let slices = &mut [io::IoSliceMut::new(&mut buffer)];

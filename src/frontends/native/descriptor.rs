@@ -25,7 +25,7 @@ use crate::disk::Blob;
 use crate::frontends::serve::Transport;
 use crate::frontends::stall::Stall;
 use crate::model::{Digest, Project};
-use crate::ops::BlobKind;
+use crate::ops::{BlobKind, Source};
 
 /// How long a caller may take to say that it is ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -50,7 +50,11 @@ pub(super) async fn hand_over_pack(
             format!("a descriptor needs a unix socket and `Upgrade: {DESCRIPTOR_PROTOCOL}`");
         return Err(Refusal::new(StatusCode::UPGRADE_REQUIRED, ProblemCode::Invalid, detail));
     }
-    let blob = state.larder.open_blob(&project, BlobKind::Pack, &digest).await?;
+    let source = state.larder.open_blob(&project, BlobKind::Pack, &digest).await?;
+    let Source::Host(blob) = source else {
+        let detail = "the host has no room for the pack: read it through the daemon";
+        return Err(Refusal::new(StatusCode::CONFLICT, ProblemCode::Full, detail));
+    };
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         let sent = match upgrade.await {

@@ -33,10 +33,21 @@ impl Daemon {
         Self::try_start(folder, backend, "127.0.0.1:0").unwrap_or_else(|log| panic!("{log}"))
     }
 
+    /// One whose disk has a budget.
+    pub(crate) fn start_within(folder: &Path, backend: &str, max_size: &str) -> Self {
+        let started = Self::spawn(folder, backend, "127.0.0.1:0", &["--max-size", max_size]);
+        started.unwrap_or_else(|log| panic!("{log}"))
+    }
+
     /// Gives its log when it ends instead of being ready.
     pub(crate) fn try_start(folder: &Path, backend: &str, listen: &str) -> Result<Self, String> {
+        Self::spawn(folder, backend, listen, &[])
+    }
+
+    fn spawn(folder: &Path, backend: &str, listen: &str, flags: &[&str]) -> Result<Self, String> {
         let mut child = Command::new(LARDER)
-            .arg("serve")
+            .args(["serve", "--min-free", "0"])
+            .args(flags)
             .args(["--listen", listen, "--backend", backend, "--data"])
             .arg(folder.join("data"))
             .arg("--socket")
