@@ -1,0 +1,49 @@
+//! The policies: each is pure code behind [`Policy`], told of blobs and answering with victims.
+
+mod gdsf;
+mod list;
+mod lru;
+mod optimum;
+mod s3fifo;
+mod segmented;
+mod sieve;
+#[cfg(test)]
+mod tests;
+
+pub use gdsf::Gdsf;
+pub use lru::Lru;
+pub use optimum::Optimum;
+pub use s3fifo::S3Fifo;
+pub use segmented::Segmented;
+pub use sieve::Sieve;
+
+/// A blob as a policy sees it; ids are dense, so that they index slabs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Blob {
+    pub id: u32,
+    pub size_bytes: u64,
+}
+
+/// Decides what leaves the disk. `at` is the position in the trace; only the optimum looks at it.
+///
+/// The caller knows what is resident: it admits only what is absent, and touches and removes only what is there.
+pub trait Policy {
+    /// Takes a blob in; appends what must go for it, which may be the blob itself.
+    fn admit(&mut self, blob: Blob, at: usize, victims: &mut Vec<u32>);
+
+    /// A resident blob was read, or written again.
+    fn touch(&mut self, id: u32, at: usize);
+
+    /// A resident blob is gone for another reason than want of room.
+    fn remove(&mut self, id: u32);
+
+    /// What would be persisted of a resident blob beside the time of its last use.
+    fn counter(&self, _id: u32) -> u8 {
+        0
+    }
+
+    /// Takes a blob in after a restart; the caller goes from the one used longest ago to the last one.
+    fn restore(&mut self, blob: Blob, _counter: u8, at: usize, victims: &mut Vec<u32>) {
+        self.admit(blob, at, victims);
+    }
+}
