@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::policy::{Blob, Policy};
+use crate::policy::{Blob, Now, Policy};
 use crate::trace::Trace;
 
 /// What came of one replay; reads only, since what is written arrives anyway.
@@ -60,7 +60,8 @@ impl Disk {
             .collect();
         found.sort_by_key(|blob| (self.used_secs[blob.id as usize], blob.id.reverse_bits()));
         for blob in found {
-            new.restore(blob, old.counter(blob.id), at, &mut self.victims);
+            let used = Now { secs: self.used_secs[blob.id as usize], at };
+            new.restore(blob, old.counter(blob.id), used, &mut self.victims);
         }
         self.drop_victims();
     }
@@ -83,6 +84,7 @@ pub fn replay(
     let (mut policy, mut outcome, started) = (make(), Outcome::default(), Instant::now());
     let mut up_since = trace.accesses.first().map_or(0, |access| access.secs);
     for (at, access) in trace.accesses.iter().enumerate() {
+        let now = Now { secs: access.secs, at };
         if restart_secs.is_some_and(|secs| access.secs >= up_since + secs) {
             let mut next = make();
             disk.restart(policy.as_ref(), next.as_mut(), at);
@@ -99,10 +101,10 @@ pub fn replay(
         }
         disk.used_secs[blob.id as usize] = access.secs;
         if is_hit {
-            policy.touch(blob.id, at);
+            policy.touch(blob.id, now);
         } else {
             disk.put(blob);
-            policy.admit(blob, at, &mut disk.victims);
+            policy.admit(blob, now, &mut disk.victims);
             disk.drop_victims();
         }
     }

@@ -4,11 +4,11 @@ use std::fmt::{self, Write};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::policy::{Gdsf, Lru, Optimum, Policy, S3Fifo, Segmented, Sieve};
+use crate::policy::{Gdsf, Lru, Optimum, Policy, S3Fifo, Sieve, Weighted};
 use crate::replay::{Outcome, replay};
 use crate::trace::Trace;
 
-const PERCENTS: [u64; 4] = [5, 10, 25, 50];
+const PERCENTS: [u64; 5] = [2, 5, 10, 25, 50];
 const DAY_SECS: u64 = 24 * 3600;
 const GIB: f64 = (1_u64 << 30) as f64;
 
@@ -22,13 +22,16 @@ struct Contestant {
 }
 
 fn contestants() -> Vec<Contestant> {
-    let policies: [(&'static str, Make, bool); 9] = [
+    let policies: [(&'static str, Make, bool); 12] = [
         ("LRU", |room, _| Box::new(Lru::new(room)), false),
         ("SIEVE", |room, _| Box::new(Sieve::new(room)), true),
         ("S3-FIFO", |room, _| Box::new(S3Fifo::new(room, 2)), true),
         ("S3-FIFO, promotes at 1", |room, _| Box::new(S3Fifo::new(room, 1)), false),
-        ("segmented LRU, 20 % new", |room, _| Box::new(Segmented::new(room, 20, 1)), true),
-        ("segmented LRU, again = 8", |room, _| Box::new(Segmented::new(room, 20, 8)), false),
+        ("wei 8 7200", |room, _| Box::new(Weighted::new(room, 8, 7200)), false),
+        ("wei 16 7200", |room, _| Box::new(Weighted::new(room, 16, 7200)), false),
+        ("wei 32 7200", |room, _| Box::new(Weighted::new(room, 32, 7200)), false),
+        ("wei 64 7200", |room, _| Box::new(Weighted::new(room, 64, 7200)), false),
+        ("wei 1000 7200", |room, _| Box::new(Weighted::new(room, 1000, 7200)), false),
         ("GDSF", |room, _| Box::new(Gdsf::new(room, u32::MAX)), true),
         ("GDSF, counts to 3", |room, _| Box::new(Gdsf::new(room, 3)), false),
         ("optimum", |room, next| Box::new(Optimum::new(room, Rc::clone(next))), false),
@@ -52,7 +55,7 @@ pub fn section(traces: &[Trace], out: &mut String) -> fmt::Result {
     for percent in PERCENTS {
         write!(out, " {percent} % |")?;
     }
-    writeln!(out, " ns an access |\n|---|---|---|---|---|---|")?;
+    writeln!(out, " ns an access |\n|---|---|---|---|---|---|---|")?;
     for contestant in contestants() {
         row(contestant, traces, out)?;
     }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{Blob, Policy};
+use super::{Blob, Now, Policy};
 
 /// What a request costs besides its bytes, in bytes: 30 ms at 100 MB/s.
 const REQUEST_COST_BYTES: f64 = 3_000_000.0;
@@ -63,11 +63,11 @@ impl Gdsf {
 }
 
 impl Policy for Gdsf {
-    fn admit(&mut self, blob: Blob, _at: usize, victims: &mut Vec<u32>) {
+    fn admit(&mut self, blob: Blob, _now: Now, victims: &mut Vec<u32>) {
         self.insert(blob, 1, victims);
     }
 
-    fn touch(&mut self, id: u32, _at: usize) {
+    fn touch(&mut self, id: u32, _now: Now) {
         let Some(record) = self.records.get(&id) else { return };
         let uses = self.uses_max.min(record.uses + 1);
         let priority = self.priority(record.size_bytes, uses);
@@ -89,7 +89,7 @@ impl Policy for Gdsf {
         self.records.get(&id).map_or(0, |record| record.uses.min(255) as u8)
     }
 
-    fn restore(&mut self, blob: Blob, counter: u8, _at: usize, victims: &mut Vec<u32>) {
+    fn restore(&mut self, blob: Blob, counter: u8, _now: Now, victims: &mut Vec<u32>) {
         self.insert(blob, u32::from(counter), victims);
     }
 }

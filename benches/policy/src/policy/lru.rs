@@ -1,7 +1,7 @@
 //! Least recently used: a list, renewed at each touch.
 
 use super::list::List;
-use super::{Blob, Policy};
+use super::{Blob, Now, Policy};
 
 #[derive(Debug)]
 pub struct Lru {
@@ -16,7 +16,7 @@ impl Lru {
 }
 
 impl Policy for Lru {
-    fn admit(&mut self, blob: Blob, _at: usize, victims: &mut Vec<u32>) {
+    fn admit(&mut self, blob: Blob, _now: Now, victims: &mut Vec<u32>) {
         if blob.size_bytes > self.capacity_bytes {
             return victims.push(blob.id);
         }
@@ -28,7 +28,7 @@ impl Policy for Lru {
         self.list.push(blob.id, blob.size_bytes);
     }
 
-    fn touch(&mut self, id: u32, _at: usize) {
+    fn touch(&mut self, id: u32, _now: Now) {
         self.list.renew(id);
     }
 

@@ -7,6 +7,7 @@ mod optimum;
 mod s3fifo;
 mod segmented;
 mod sieve;
+mod weighted;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ pub use optimum::Optimum;
 pub use s3fifo::S3Fifo;
 pub use segmented::Segmented;
 pub use sieve::Sieve;
+pub use weighted::Weighted;
 
 /// A blob as a policy sees it; ids are dense, so that they index slabs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,15 +26,23 @@ pub struct Blob {
     pub size_bytes: u64,
 }
 
-/// Decides what leaves the disk. `at` is the position in the trace; only the optimum looks at it.
+/// When something happens.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Now {
+    pub secs: u64,
+    /// The position in the trace, for the optimum alone.
+    pub at: usize,
+}
+
+/// Decides what leaves the disk.
 ///
 /// The caller knows what is resident: it admits only what is absent, and touches and removes only what is there.
 pub trait Policy {
     /// Takes a blob in; appends what must go for it, which may be the blob itself.
-    fn admit(&mut self, blob: Blob, at: usize, victims: &mut Vec<u32>);
+    fn admit(&mut self, blob: Blob, now: Now, victims: &mut Vec<u32>);
 
     /// A resident blob was read, or written again.
-    fn touch(&mut self, id: u32, at: usize);
+    fn touch(&mut self, id: u32, now: Now);
 
     /// A resident blob is gone for another reason than want of room.
     fn remove(&mut self, id: u32);
@@ -42,8 +52,9 @@ pub trait Policy {
         0
     }
 
-    /// Takes a blob in after a restart; the caller goes from the one used longest ago to the last one.
-    fn restore(&mut self, blob: Blob, _counter: u8, at: usize, victims: &mut Vec<u32>) {
-        self.admit(blob, at, victims);
+    /// Takes a blob in after a restart, as last used at `used`; the caller goes from the one used longest
+    /// ago to the last one.
+    fn restore(&mut self, blob: Blob, _counter: u8, used: Now, victims: &mut Vec<u32>) {
+        self.admit(blob, used, victims);
     }
 }

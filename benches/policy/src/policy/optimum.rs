@@ -5,7 +5,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
-use super::{Blob, Policy};
+use super::{Blob, Now, Policy};
 
 #[derive(Debug)]
 pub struct Optimum {
@@ -30,8 +30,8 @@ impl Optimum {
 }
 
 impl Policy for Optimum {
-    fn admit(&mut self, blob: Blob, at: usize, victims: &mut Vec<u32>) {
-        let next = self.next_read[at];
+    fn admit(&mut self, blob: Blob, now: Now, victims: &mut Vec<u32>) {
+        let next = self.next_read[now.at];
         self.records.insert(blob.id, (next, blob.size_bytes));
         self.queue.insert((next, blob.id));
         self.used_bytes += blob.size_bytes;
@@ -43,10 +43,10 @@ impl Policy for Optimum {
         }
     }
 
-    fn touch(&mut self, id: u32, at: usize) {
+    fn touch(&mut self, id: u32, now: Now) {
         if let Some((next, _)) = self.records.get_mut(&id) {
             self.queue.remove(&(*next, id));
-            *next = self.next_read[at];
+            *next = self.next_read[now.at];
             self.queue.insert((*next, id));
         }
     }

@@ -2,7 +2,7 @@
 //! remembers what the small one let go. A touch raises a two-bit counter and moves nothing.
 
 use super::list::{List, Marks};
-use super::{Blob, Policy};
+use super::{Blob, Now, Policy};
 
 const FREQUENCY_MAX: u8 = 3;
 /// Set in the counter of what is in the main queue.
@@ -82,7 +82,7 @@ impl S3Fifo {
 }
 
 impl Policy for S3Fifo {
-    fn admit(&mut self, blob: Blob, _at: usize, victims: &mut Vec<u32>) {
+    fn admit(&mut self, blob: Blob, _now: Now, victims: &mut Vec<u32>) {
         if blob.size_bytes > self.capacity_bytes {
             return victims.push(blob.id);
         }
@@ -101,7 +101,7 @@ impl Policy for S3Fifo {
         }
     }
 
-    fn touch(&mut self, id: u32, _at: usize) {
+    fn touch(&mut self, id: u32, _now: Now) {
         self.frequency.set(id, FREQUENCY_MAX.min(self.frequency.get(id) + 1));
     }
 
@@ -117,7 +117,7 @@ impl Policy for S3Fifo {
         self.frequency.get(id) | (self.in_main.get(id) * IN_MAIN)
     }
 
-    fn restore(&mut self, blob: Blob, counter: u8, _at: usize, victims: &mut Vec<u32>) {
+    fn restore(&mut self, blob: Blob, counter: u8, _now: Now, victims: &mut Vec<u32>) {
         self.make_room(blob.size_bytes, victims);
         self.frequency.set(blob.id, counter & FREQUENCY_MAX);
         if counter & IN_MAIN == 0 {

@@ -2,7 +2,7 @@
 //! and takes the first whose bit is not set. A touch sets the bit and moves nothing.
 
 use super::list::{List, Marks};
-use super::{Blob, Policy};
+use super::{Blob, Now, Policy};
 
 #[derive(Debug)]
 pub struct Sieve {
@@ -30,11 +30,11 @@ impl Sieve {
 }
 
 impl Policy for Sieve {
-    fn admit(&mut self, blob: Blob, at: usize, victims: &mut Vec<u32>) {
-        self.restore(blob, 0, at, victims);
+    fn admit(&mut self, blob: Blob, now: Now, victims: &mut Vec<u32>) {
+        self.restore(blob, 0, now, victims);
     }
 
-    fn touch(&mut self, id: u32, _at: usize) {
+    fn touch(&mut self, id: u32, _now: Now) {
         self.visited.set(id, 1);
     }
 
@@ -49,7 +49,7 @@ impl Policy for Sieve {
         self.visited.get(id)
     }
 
-    fn restore(&mut self, blob: Blob, counter: u8, _at: usize, victims: &mut Vec<u32>) {
+    fn restore(&mut self, blob: Blob, counter: u8, _now: Now, victims: &mut Vec<u32>) {
         if blob.size_bytes > self.capacity_bytes {
             return victims.push(blob.id);
         }

@@ -35,7 +35,7 @@ pub struct Shape {
     pub nightly_each: usize,
 }
 
-pub const DAYS: u64 = 30;
+pub(super) const DAYS: u64 = 30;
 
 pub fn shapes() -> [Shape; 3] {
     use Tree::{NodeModules, RustTarget, Small, Venv};
