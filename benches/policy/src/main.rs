@@ -21,8 +21,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         let text = std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
         section(&[parse(file, &text)?], &mut out)?;
     }
+    // Seeds other than those that constants were chosen on.
     for shape in shapes().iter().filter(|_| files.is_empty()) {
-        let traces: Vec<Trace> = (1..=seeds).map(|seed| shape.make(seed)).collect();
+        let traces: Vec<Trace> = (11..11 + seeds).map(|seed| shape.make(seed)).collect();
         section(&traces, &mut out)?;
     }
     std::io::stdout().lock().write_all(out.as_bytes())?;

@@ -4,12 +4,14 @@ use std::fmt::{self, Write};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::policy::{Gdsf, Lru, Optimum, Policy, S3Fifo, Sieve, Weighted};
+use crate::policy::{Gdsf, Lru, Optimum, Policy, S3Fifo, Segmented, Sieve, TwoSpeed};
 use crate::replay::{Outcome, replay};
 use crate::trace::Trace;
 
 const PERCENTS: [u64; 5] = [2, 5, 10, 25, 50];
 const DAY_SECS: u64 = 24 * 3600;
+/// Longer than the jobs of a workflow are apart.
+const SETTLE_SECS: u64 = 2 * 3600;
 const GIB: f64 = (1_u64 << 30) as f64;
 
 type Make = fn(u64, &Rc<[u32]>) -> Box<dyn Policy>;
@@ -22,16 +24,19 @@ struct Contestant {
 }
 
 fn contestants() -> Vec<Contestant> {
-    let policies: [(&'static str, Make, bool); 12] = [
+    let policies: [(&'static str, Make, bool); 11] = [
         ("LRU", |room, _| Box::new(Lru::new(room)), false),
         ("SIEVE", |room, _| Box::new(Sieve::new(room)), true),
         ("S3-FIFO", |room, _| Box::new(S3Fifo::new(room, 2)), true),
         ("S3-FIFO, promotes at 1", |room, _| Box::new(S3Fifo::new(room, 1)), false),
-        ("wei 8 7200", |room, _| Box::new(Weighted::new(room, 8, 7200)), false),
-        ("wei 16 7200", |room, _| Box::new(Weighted::new(room, 16, 7200)), false),
-        ("wei 32 7200", |room, _| Box::new(Weighted::new(room, 32, 7200)), false),
-        ("wei 64 7200", |room, _| Box::new(Weighted::new(room, 64, 7200)), false),
-        ("wei 1000 7200", |room, _| Box::new(Weighted::new(room, 1000, 7200)), false),
+        ("segmented, 20 % fresh", |room, _| Box::new(Segmented::new(room, 20, SETTLE_SECS)), true),
+        ("two-speed", |room, _| Box::new(TwoSpeed::new(room, SETTLE_SECS)), true),
+        ("two-speed, settles in 10 min", |room, _| Box::new(TwoSpeed::new(room, 600)), false),
+        (
+            "two-speed without grace",
+            |room, _| Box::new(TwoSpeed::new(room, SETTLE_SECS).without_grace()),
+            false,
+        ),
         ("GDSF", |room, _| Box::new(Gdsf::new(room, u32::MAX)), true),
         ("GDSF, counts to 3", |room, _| Box::new(Gdsf::new(room, 3)), false),
         ("optimum", |room, next| Box::new(Optimum::new(room, Rc::clone(next))), false),

@@ -7,9 +7,9 @@ mod optimum;
 mod s3fifo;
 mod segmented;
 mod sieve;
-mod weighted;
 #[cfg(test)]
 mod tests;
+mod two_speed;
 
 pub use gdsf::Gdsf;
 pub use lru::Lru;
@@ -17,7 +17,7 @@ pub use optimum::Optimum;
 pub use s3fifo::S3Fifo;
 pub use segmented::Segmented;
 pub use sieve::Sieve;
-pub use weighted::Weighted;
+pub use two_speed::TwoSpeed;
 
 /// A blob as a policy sees it; ids are dense, so that they index slabs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

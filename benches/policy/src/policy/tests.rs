@@ -1,6 +1,6 @@
 //! What every policy must keep, and what each is for.
 
-use super::{Blob, Gdsf, Lru, Now, Optimum, Policy, S3Fifo, Segmented, Sieve, Weighted};
+use super::{Blob, Gdsf, Lru, Now, Optimum, Policy, S3Fifo, Segmented, Sieve, TwoSpeed};
 
 const HOUR: u64 = 3600;
 
@@ -11,7 +11,7 @@ fn all(capacity_bytes: u64) -> Vec<Box<dyn Policy>> {
         Box::new(Sieve::new(capacity_bytes)),
         Box::new(S3Fifo::new(capacity_bytes, 2)),
         Box::new(Segmented::new(capacity_bytes, 20, HOUR)),
-        Box::new(Weighted::new(capacity_bytes, 16, HOUR)),
+        Box::new(TwoSpeed::new(capacity_bytes, HOUR)),
         Box::new(Gdsf::new(capacity_bytes, u32::MAX)),
         Box::new(Optimum::new(capacity_bytes, never)),
     ]
@@ -78,7 +78,7 @@ fn survives_scan(mut policy: Box<dyn Policy>) -> bool {
         policy.touch(0, at(hour * HOUR));
     }
     for id in 1..=200 {
-        shelf.admit(policy.as_mut(), id, 10, at(5 * HOUR + u64::from(id)));
+        shelf.admit(policy.as_mut(), id, 10, at(4 * HOUR + u64::from(id)));
     }
     shelf.0.contains_key(&0)
 }
@@ -88,7 +88,7 @@ fn what_was_read_again_survives_a_scan_unless_the_policy_is_lru() {
     assert!(!survives_scan(Box::new(Lru::new(1000))));
     assert!(survives_scan(Box::new(S3Fifo::new(1000, 2))));
     assert!(survives_scan(Box::new(Segmented::new(1000, 20, HOUR))));
-    assert!(survives_scan(Box::new(Weighted::new(1000, 16, HOUR))));
+    assert!(survives_scan(Box::new(TwoSpeed::new(1000, HOUR))));
 }
 
 #[test]
@@ -127,25 +127,40 @@ fn gdsf_keeps_the_small_since_a_request_costs_the_same() {
 #[test]
 fn the_readers_of_one_workflow_do_not_make_a_blob_used_again() {
     for settled in [false, true] {
-        let mut policy = Weighted::new(30, 16, HOUR);
+        let mut policy = TwoSpeed::new(30, HOUR);
         let mut shelf = Shelf::default();
         shelf.admit(&mut policy, 0, 10, at(0));
         policy.touch(0, at(if settled { HOUR } else { HOUR - 1 }));
         shelf.admit(&mut policy, 1, 10, at(HOUR + 10));
         shelf.admit(&mut policy, 2, 10, at(HOUR + 20));
-        let victim = if settled { 1 } else { 0 };
+        let victim = u32::from(settled);
         assert_eq!(shelf.admit(&mut policy, 3, 10, at(3 * HOUR)), [victim]);
     }
 }
 
 #[test]
 fn what_is_used_again_goes_too_when_it_lay_idle_for_long() {
-    let mut policy = Weighted::new(20, 16, HOUR);
+    let mut policy = TwoSpeed::new(20, HOUR);
     let mut shelf = Shelf::default();
     shelf.admit(&mut policy, 0, 10, at(0));
     policy.touch(0, at(HOUR));
-    shelf.admit(&mut policy, 1, 10, at(20 * HOUR));
-    assert_eq!(shelf.admit(&mut policy, 2, 10, at(21 * HOUR)), [0]);
+    shelf.admit(&mut policy, 1, 10, at(40 * HOUR));
+    assert_eq!(shelf.admit(&mut policy, 2, 10, at(41 * HOUR)), [0]);
+}
+
+#[test]
+fn a_quick_scan_at_night_spares_what_was_used_by_day_if_there_is_grace() {
+    for (mut policy, survives) in
+        [(TwoSpeed::new(100, HOUR), true), (TwoSpeed::new(100, HOUR).without_grace(), false)]
+    {
+        let mut shelf = Shelf::default();
+        shelf.admit(&mut policy, 0, 10, at(0));
+        policy.touch(0, at(HOUR));
+        for id in 1..=20 {
+            shelf.admit(&mut policy, id, 10, at(10 * HOUR + u64::from(id)));
+        }
+        assert_eq!(shelf.0.contains_key(&0), survives);
+    }
 }
 
 /// SIEVE as its paper writes it, over a vector, newest first.
@@ -178,7 +193,8 @@ fn sieve_does_as_the_plain_one() {
             plain.queue.iter_mut().filter(|node| node.0 == id).for_each(|node| node.1 = true);
             continue;
         }
-        let expected: Vec<u32> = (plain.queue.len() == 50).then(|| plain.evict()).into_iter().collect();
+        let expected: Vec<u32> =
+            (plain.queue.len() == 50).then(|| plain.evict()).into_iter().collect();
         plain.queue.insert(0, (id, false));
         assert_eq!(shelf.admit(&mut policy, id, 1, at(step)), expected);
     }

@@ -30,6 +30,8 @@ pub(super) struct Project<'a> {
     branches: Vec<Branch>,
     nightly: Vec<Blob>,
     release: Vec<Blob>,
+    /// When the newest entry was there; what starts before then waits for it.
+    saved_secs: u64,
 }
 
 impl<'a> Project<'a> {
@@ -51,6 +53,7 @@ impl<'a> Project<'a> {
             nightly: recorder.packs(&mut rng, nightly_packs),
             release: recorder.packs(&mut rng, shape.nightly_packs / 2),
             rng,
+            saved_secs: 0,
         }
     }
 
@@ -121,7 +124,7 @@ impl<'a> Project<'a> {
             if entry.is_some() {
                 let (next, new) = self.default[tree].successor(recorder, &mut self.rng);
                 if self.here() {
-                    recorder.run(now, true, &new);
+                    self.saved_secs = recorder.run(now.max(self.saved_secs), true, &new);
                 }
                 self.default[tree] = next;
             }
@@ -137,7 +140,7 @@ impl<'a> Project<'a> {
     fn pipeline(&mut self, start: u64, recorder: &mut Recorder) {
         let branch = self.branch(start, recorder);
         let (trees, here) = (self.default.len(), self.here());
-        let mut now = start;
+        let mut now = start.max(self.saved_secs);
         if here {
             for tree in 0..trees {
                 now = recorder.run(now, false, self.entry(branch, tree).blobs());
@@ -150,6 +153,7 @@ impl<'a> Project<'a> {
             let (next, new) = current.successor(recorder, &mut self.rng);
             if here {
                 now = recorder.run(now, true, &new);
+                self.saved_secs = now;
             }
             match branch {
                 Some(branch) => self.branches[branch].entries[tree] = Some(next),
@@ -191,12 +195,13 @@ impl<'a> Project<'a> {
             let at = self.rng.usize(0..self.nightly.len());
             self.nightly[at] = recorder.pack_of(self.nightly[at].size_bytes);
         }
-        let now = recorder.run(start, false, &self.nightly);
+        let now = recorder.run(start.max(self.saved_secs), false, &self.nightly);
         recorder.run(now, false, self.default.iter().flat_map(Entry::blobs));
     }
 
     /// Once a week: caches, a toolchain that only releases read, and artifacts that nobody reads here.
     fn release_job(&mut self, start: u64, recorder: &mut Recorder) {
+        let start = start.max(self.saved_secs);
         let now = recorder.run(start, false, self.default.iter().flat_map(Entry::blobs));
         let now = recorder.run(now, false, &self.release);
         let artifacts = recorder.packs(&mut self.rng, 12);

@@ -1,15 +1,25 @@
 //! Two LRU lists, what is fresh and what was touched again some time after it came, of which the tail that
-//! lay idle longer goes; idle time of the fresh counts several times. Needs a bit and the time of the last
-//! use for each blob, has no share of the room to choose, and is LRU where nothing is touched again.
+//! lay idle longer goes; idle time of the fresh counts [`FRESH_WEIGHT`] times. Needs a bit and the time of
+//! the last use for each blob, and is nearly LRU where little is touched again.
+//!
+//! A scan that is quick enough would still push out what is used by day: so what was used again within
+//! [`GRACE_SECS`] goes only when the fresh hold no more than a fifth of the room.
 
 use super::list::{List, Marks};
 use super::{Blob, Now, Policy};
 
+/// A second of idleness of the fresh counts for so many.
+const FRESH_WEIGHT: u64 = 16;
+/// A night.
+const GRACE_SECS: u64 = 12 * 3600;
+/// What the fresh may hold in any case: one part in so many.
+const FRESH_PART: u64 = 5;
+
 #[derive(Debug)]
-pub struct Weighted {
+pub struct TwoSpeed {
     capacity_bytes: u64,
-    fresh_weight: u64,
     settle_secs: u64,
+    grace_secs: u64,
     fresh: List,
     again: List,
     is_again: Marks,
@@ -17,21 +27,27 @@ pub struct Weighted {
     used_secs: Vec<u64>,
 }
 
-impl Weighted {
-    /// A second of idleness of the fresh counts for `fresh_weight`. A touch makes a blob one that is used
+impl TwoSpeed {
+    /// A touch makes a blob one that is used
     /// again when it has been there for `settle_secs`: the jobs of one workflow that read the same blob
     /// are no sign that it will be read tomorrow.
-    pub fn new(capacity_bytes: u64, fresh_weight: u64, settle_secs: u64) -> Self {
+    pub fn new(capacity_bytes: u64, settle_secs: u64) -> Self {
         Self {
             capacity_bytes,
-            fresh_weight,
             settle_secs,
+            grace_secs: GRACE_SECS,
             fresh: List::new(),
             again: List::new(),
             is_again: Marks::default(),
             came_secs: Vec::new(),
             used_secs: Vec::new(),
         }
+    }
+
+    /// Without the grace: a quick scan pushes out what rests.
+    #[must_use]
+    pub fn without_grace(self) -> Self {
+        Self { grace_secs: 0, ..self }
     }
 
     fn list_of(&mut self, id: u32) -> &mut List {
@@ -45,8 +61,10 @@ impl Weighted {
     fn victim(&self, now: Now) -> Option<u32> {
         let (fresh, again) = (self.fresh.oldest(), self.again.oldest());
         let (Some(fresh), Some(again)) = (fresh, again) else { return fresh.or(again) };
-        let is_fresh =
-            self.idle_secs(fresh, now) * self.fresh_weight >= self.idle_secs(again, now);
+        let is_crowded = self.fresh.bytes() > self.capacity_bytes / FRESH_PART;
+        let grace_secs = if is_crowded { self.grace_secs } else { 0 };
+        let fresh_secs = self.idle_secs(fresh, now) * FRESH_WEIGHT + grace_secs;
+        let is_fresh = fresh_secs >= self.idle_secs(again, now);
         Some(if is_fresh { fresh } else { again })
     }
 
@@ -73,7 +91,7 @@ impl Weighted {
     }
 }
 
-impl Policy for Weighted {
+impl Policy for TwoSpeed {
     fn admit(&mut self, blob: Blob, now: Now, victims: &mut Vec<u32>) {
         self.grow(blob.id);
         self.came_secs[blob.id as usize] = now.secs;
