@@ -24,7 +24,7 @@ struct Contestant {
 }
 
 fn contestants() -> Vec<Contestant> {
-    let policies: [(&'static str, Make, bool); 11] = [
+    let policies: [(&'static str, Make, bool); 12] = [
         ("LRU", |room, _| Box::new(Lru::new(room)), false),
         ("SIEVE", |room, _| Box::new(Sieve::new(room)), true),
         ("S3-FIFO", |room, _| Box::new(S3Fifo::new(room, 2)), true),
@@ -32,6 +32,7 @@ fn contestants() -> Vec<Contestant> {
         ("segmented, 20 % fresh", |room, _| Box::new(Segmented::new(room, 20, SETTLE_SECS)), true),
         ("two-speed", |room, _| Box::new(TwoSpeed::new(room, SETTLE_SECS)), true),
         ("two-speed, settles in 10 min", |room, _| Box::new(TwoSpeed::new(room, 600)), false),
+        ("two-speed, settles in 8 h", |room, _| Box::new(TwoSpeed::new(room, 8 * 3600)), false),
         (
             "two-speed without grace",
             |room, _| Box::new(TwoSpeed::new(room, SETTLE_SECS).without_grace()),
